@@ -1,0 +1,191 @@
+"""What the user declares, made ready to use: the application object, functions with their defaults filled in."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from peaker.errors import AppImportError, SettingsError
+from peaker.settings import Settings, load_settings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+WEB_FUNCTION = "web"
+"""Name of the function that runs the web app above the servers; on the Invoke API it is APP-web."""
+
+KEEP_ALIVE_S_DEFAULT = 600.0
+"""What keep_alive_s = "auto" means until idle times have been learned: ten minutes, as public clouds were seen to do
+("Serverless in the Wild", Shahrad et al., USENIX ATC 2020, section 2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSpec:
+    """One function with every default filled in; `web` tells that `target` is the web app, not a handler."""
+
+    name: str
+    target: str
+    web: bool
+    memory_mb: int
+    timeout_s: float
+    concurrency_max: int
+    keep_alive_s: float
+    buffer: int
+    warm_up: str = ""
+
+
+def find_settings(explicit: str | None, stage: str = "") -> Settings:
+    """Load the named file, or `peaker.toml`, or `pyproject.toml` of the working directory.
+
+    Raises:
+        SettingsError: there is none, or it is wrong.
+    """
+    if explicit:
+        return load_settings(Path(explicit), stage)
+    for name in ("peaker.toml", "pyproject.toml"):
+        path = Path(name)
+        if path.exists() and (name == "peaker.toml" or "[tool.peaker" in path.read_text(encoding="utf-8")):
+            return load_settings(path, stage)
+    raise SettingsError(
+        "no peaker.toml and no pyproject.toml with [tool.peaker] here.",
+        where=str(Path.cwd()),
+        remedy="Write one (see the tutorial), or name it with --config.",
+    )
+
+
+def functions(settings: Settings) -> tuple[FunctionSpec, ...]:
+    """All functions of an app: the web app itself if there is one, then the declared handlers."""
+    specs = []
+    if settings.app.web:
+        specs.append(_spec(settings, f"{settings.app.name}-{WEB_FUNCTION}", settings.app.web, web=True))
+    for declared in settings.function:
+        own = {
+            key: value
+            for key in ("memory_mb", "timeout_s", "concurrency_max", "keep_alive_s", "buffer")
+            if (value := getattr(declared, key)) is not None
+        }
+        specs.append(_spec(settings, declared.name, declared.handler, web=False, **own))
+    names = [spec.name for spec in specs]
+    if len(set(names)) < len(names):
+        raise SettingsError(f"function.name = {names[0]!r} is taken by the web app.", remedy="Rename the function.")
+    return tuple(specs)
+
+
+def _spec(settings: Settings, name: str, target: str, *, web: bool, **own: Any) -> FunctionSpec:
+    defaults = settings.functions
+    keep_alive_s = own.get("keep_alive_s", defaults.keep_alive_s)
+    return FunctionSpec(
+        name=name,
+        target=target,
+        web=web,
+        memory_mb=own.get("memory_mb", defaults.memory_mb),
+        timeout_s=own.get("timeout_s", defaults.timeout_s),
+        concurrency_max=own.get("concurrency_max", defaults.concurrency_max),
+        keep_alive_s=KEEP_ALIVE_S_DEFAULT if keep_alive_s == "auto" else keep_alive_s,
+        buffer=own.get("buffer", defaults.buffer),
+        warm_up=settings.app.warm_up if web else "",
+    )
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables of env_file, then those of [env] above them.
+
+    Raises:
+        SettingsError: a line of env_file is not NAME=value.
+    """
+    variables: dict[str, str] = {}
+    if settings.app.env_file:
+        path = Path(settings.directory, settings.app.env_file)
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise SettingsError(f"app.env_file cannot be read: {error.strerror}.", where=str(path)) from error
+        for number, line in enumerate(lines, 1):
+            stripped = line.strip().removeprefix("export ")
+            if not stripped or stripped.startswith("#"):
+                continue
+            name, equals, value = stripped.partition("=")
+            if not equals or not name.strip().isidentifier():
+                raise SettingsError("not a line of the form NAME=value.", where=f"{path}:{number}")
+            variables[name.strip()] = value.strip().strip("\"'")
+    return variables | settings.env
+
+
+def worker_count(settings: Settings) -> int:
+    """Workers of one server; "auto" is one per core this process may use."""
+    workers = settings.servers.workers
+    return len(os.sched_getaffinity(0)) if workers == "auto" else workers
+
+
+def load_target(target: str, directory: str) -> Any:
+    """Import `module:attribute`, calling it where it is written with ().
+
+    Raises:
+        AppImportError: names the target and the import error, with the user's own frames of the traceback.
+    """
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    module_name, _, attribute = target.partition(":")
+    is_factory = attribute.endswith("()")
+    try:
+        found = importlib.import_module(module_name)
+        for part in attribute.removesuffix("()").split("."):
+            found = getattr(found, part)
+        return found() if is_factory else found  # type: ignore[operator]
+    except Exception as error:
+        raise AppImportError(
+            f"{target!r} does not import: {type(error).__name__}: {error}{_user_frames(error)}",
+            remedy=f"Imports start in {directory}.",
+        ) from error
+
+
+def _user_frames(error: BaseException) -> str:
+    own = (__file__, importlib.__file__)
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.filename not in own and "<frozen" not in f.filename
+    ]
+    return "".join(f"\n  {frame.filename}:{frame.lineno} {frame.line}" for frame in frames[-4:]) + (
+        "\n" if frames else "."
+    )
+
+
+def is_asgi(application: Any) -> bool:
+    """ASGI 3 applications are coroutine functions, or objects whose `__call__` is one; all else is WSGI."""
+    call = application if inspect.isfunction(application) or inspect.ismethod(application) else application.__call__
+    return inspect.iscoroutinefunction(call)
+
+
+WSGI_THREADS = 10
+"""Threads a worker runs a WSGI app in; a2wsgi's own default."""
+
+
+def load_web(settings: Settings) -> ASGIApp:
+    """The web app as ASGI; a WSGI app is adapted by a2wsgi.
+
+    Raises:
+        AppImportError: the target does not import or is not callable.
+    """
+    application = load_target(settings.app.web, settings.directory)
+    if not callable(application):
+        raise AppImportError(
+            f"{settings.app.web!r} is {type(application).__name__}, not an ASGI or WSGI application.",
+            remedy="app.web names the application object, or a factory written with ().",
+        )
+    return application if is_asgi(application) else adapt_wsgi(application, WSGI_THREADS)
+
+
+def adapt_wsgi(application: Callable[..., Iterable[bytes]], threads: int) -> ASGIApp:
+    """A WSGI application as ASGI. Its threads start with the first request, so this is safe before a fork."""
+    from a2wsgi import WSGIMiddleware
+
+    return cast("ASGIApp", WSGIMiddleware(application, workers=threads))

@@ -1,0 +1,1 @@
+"""Observation to action: ops endpoints and spend leases."""

@@ -1,0 +1,1 @@
+"""Where servers and functions come from."""

@@ -1,0 +1,1 @@
+"""The engine of one machine: a supervisor and the processes it watches."""

@@ -1,0 +1,1 @@
+"""The function host: Lambda's Invoke API on one machine."""

@@ -1,0 +1,1 @@
+"""Everything that decides, as pure functions of what was seen and now."""

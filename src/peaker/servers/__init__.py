@@ -1,0 +1,1 @@
+"""Always-on servers: worker processes and how they drain."""

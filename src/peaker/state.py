@@ -1,0 +1,92 @@
+"""The state directory: where everything a running app shares between its processes stands."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+_SOCKET_PATH_BYTES_MAX = 100
+"""The kernel takes 108 bytes for a unix socket's path; some room is kept for the longest name."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateDirectory:
+    """Names of all files below one `.peaker/`; making them is the supervisor's work."""
+
+    root: Path
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one supervisor."""
+        return self.root / "lock"
+
+    @property
+    def schema(self) -> Path:
+        """The schema version this directory was written by."""
+        return self.root / "schema.json"
+
+    @property
+    def run(self) -> Path:
+        """What is running now: generation, addresses, processes."""
+        return self.root / "run.json"
+
+    @property
+    def slots(self) -> Path:
+        """The free-slot table."""
+        return self.root / "slots.table"
+
+    @property
+    def usage(self) -> Path:
+        """The usage table."""
+        return self.root / "usage.table"
+
+    @property
+    def spend(self) -> Path:
+        """What functions have cost in this UTC day."""
+        return self.root / "spend.json"
+
+    @property
+    def credentials(self) -> Path:
+        """The key that signs calls to the Invoke port, as an AWS credentials file."""
+        return self.root / "credentials"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of bounded log files."""
+        return self.root / "logs"
+
+    def settings_of(self, generation: int) -> Path:
+        """The resolved settings of one generation of code, as `Settings.to_json` wrote them."""
+        return self.root / f"generation-{generation}.json"
+
+    @property
+    def sockets(self) -> Path:
+        """Folder of unix sockets: below the state directory, or in the temporary folder where that path is too long."""
+        below = self.root / "sockets"
+        if len(os.fsencode(below.absolute())) + len("/supervisor.sock") <= _SOCKET_PATH_BYTES_MAX:
+            return below
+        digest = hashlib.sha256(os.fsencode(self.root.absolute())).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"peaker-{os.getuid()}-{digest}"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """Where commands for the supervisor go."""
+        return self.sockets / "supervisor.sock"
+
+    @property
+    def invoke_socket(self) -> Path:
+        """The function host's Invoke API."""
+        return self.sockets / "invoke.sock"
+
+    def control_socket(self, process: str) -> Path:
+        """Where the supervisor speaks to one process: `worker-3`, `host`, `control`."""
+        return self.sockets / f"{process}.sock"
+
+    def hand_over_socket(self, row: int) -> Path:
+        """Where the worker of this row takes requests from its siblings."""
+        return self.sockets / f"over-{row}.sock"

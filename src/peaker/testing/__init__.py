@@ -1,0 +1,1 @@
+"""Examiners and fault injection, shipped because users need them too."""

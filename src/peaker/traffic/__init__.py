@@ -1,0 +1,1 @@
+"""Traffic as data: traces read, shaped and replayed."""

@@ -1,0 +1,1 @@
+"""Outside formats to messages and back, one file each."""
