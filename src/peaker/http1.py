@@ -190,6 +190,7 @@ class _Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._head_only = False
+        self._head_whole = False
         self.usable = False
         self.idle_since_s = 0.0
 
@@ -203,7 +204,7 @@ class _Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._answer = loop.create_future()
         self._parser = httptools.HttpResponseParser(self)
-        self._headers, self._body, self._head_only = {}, [], is_head
+        self._headers, self._body, self._head_only, self._head_whole = {}, [], is_head, False
         self._transport.write(head + body)
         timer = loop.call_at(deadline_s, self._time_out)
         try:
@@ -232,12 +233,15 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.usable = False
+        if error is None and self._ends_with_connection():
+            self._complete()
         self._fail(EffectUnknown(f"the connection broke: {error or 'closed by the other side'}."))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
+        self._head_whole = True
         if self._head_only:
             self._complete()
 
@@ -245,7 +249,15 @@ class _Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        self._complete()
+        assert self._parser is not None
+        if 100 <= self._parser.get_status_code() < 200:  # An interim answer: the real one follows.
+            self._headers, self._head_whole = {}, False
+        else:
+            self._complete()
+
+    def _ends_with_connection(self) -> bool:
+        """A body without length or chunks ends where the connection does (RFC 9112, section 6.3)."""
+        return self._head_whole and not {"content-length", "transfer-encoding"} & self._headers.keys()
 
     def _complete(self) -> None:
         assert self._parser is not None
