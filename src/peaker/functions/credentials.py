@@ -1,0 +1,83 @@
+"""The key that signs calls to the Invoke port, kept as an AWS credentials file so that boto3 and the AWS CLI take it.
+
+AWS_SHARED_CREDENTIALS_FILE=.peaker/credentials AWS_PROFILE=peaker aws lambda invoke --endpoint-url ...
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+import secrets
+import string
+from pathlib import Path
+
+from peaker.errors import StateError
+from peaker.wire.sigv4 import SigningKey
+
+PROFILE = "peaker"
+_ALPHABET = string.ascii_uppercase + string.digits
+
+
+def load_or_create_key(path: Path) -> SigningKey:
+    """The key of profile [peaker]; made (mode 0600) where there is no file yet.
+
+    Whoever comes first makes it: the file is written whole under another name and linked into place, so two processes
+    that start at once end with the same key.
+
+    Raises:
+        StateError: the file is there but unreadable, readable by others, or without the profile.
+    """
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        _create(path)
+        return _read(path)
+
+
+def _read(path: Path) -> SigningKey:
+    try:
+        mode = path.stat().st_mode & 0o777
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise StateError(f"the credentials file cannot be read: {error}.", where=str(path)) from error
+    if mode & 0o077:
+        raise StateError(
+            f"the credentials file can be read by others (mode {mode:o}).",
+            where=str(path),
+            remedy="Run chmod 600 on it.",
+        )
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text)
+        return SigningKey(parser[PROFILE]["aws_access_key_id"], parser[PROFILE]["aws_secret_access_key"])
+    except (configparser.Error, KeyError) as error:
+        raise StateError(
+            f"the credentials file holds no key of profile [{PROFILE}].",
+            where=str(path),
+            remedy="Remove it: a fresh one is made at the next start.",
+        ) from error
+
+
+def _create(path: Path) -> None:
+    access_key_id = "PEAKER" + "".join(secrets.choice(_ALPHABET) for _ in range(14))
+    text = (
+        f"[{PROFILE}]\naws_access_key_id = {access_key_id}\naws_secret_access_key = {secrets.token_urlsafe(30)}\n"
+        "region = us-east-1\n"
+    )
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            return  # Another process was first; its key holds.
+        finally:
+            fresh.unlink()
+    except OSError as error:
+        raise StateError(f"the credentials file cannot be made: {error.strerror}.", where=str(path)) from error
