@@ -68,6 +68,7 @@ class AppSection:
     spill: bool = setting(False, "Let requests leave the servers. Only for apps that keep no state in the process.")
     warm_up: str = setting("", "Path answered once by GET before instances are forked; must have no lasting effect.")
     listen: str = setting("127.0.0.1:8000", "Where the app is served; port 0 takes a free one.", _ADDRESS)
+    ops_listen: str = setting("127.0.0.1:0", "Where /live, /ready and /status are answered.", _ADDRESS)
     trusted_proxies: list[str] = setting([], "Addresses or networks whose X-Forwarded-* headers are believed.")
     placement_header: bool = setting(False, "Say in the response header x-peaker-ran where the request ran.")
     access_log: str = setting("", 'File for one JSON line a request; "-" is standard output, "" is none.')
@@ -102,6 +103,9 @@ class ServersSection:
     connections_max: int = setting(10_000, "Open connections of one worker.", between(1, 1_000_000))
     keep_alive_s: float = setting(
         75.0, "How long an idle connection stays open; longer than the proxy's.", between(0, 3600)
+    )
+    proxy_idle_s: float | None = setting(
+        None, "Idle time of the load balancer in front; absent is none.", between(1, 4000)
     )
     header_timeout_s: float = setting(15.0, "Time for a request head to arrive whole.", between(0.1, 900))
     body_timeout_s: float = setting(30.0, "Longest pause in an arriving request body.", between(0.1, 900))
@@ -243,6 +247,19 @@ def load_settings(path: Path, stage: str = "") -> Settings:
     if isinstance(app := document.get("app", {}), dict):
         document["app"] = {"name": _default_name(path), **app}
     return _build_settings(document, source, str(path.resolve().parent))
+
+
+def replaced(settings: Settings, name: str, value: Any, where: str = "") -> Settings:
+    """The same settings with one value changed, checked as in the file; `name` is `section.key`.
+
+    Raises:
+        SettingsError: the value is not allowed.
+    """
+    section_name, _, key = name.partition(".")
+    section = getattr(settings, section_name)
+    field = next(field for field in dataclasses.fields(section) if field.name == key)
+    _check_value(name, value, typing.get_type_hints(type(section))[key], field.metadata["check"], where)
+    return dataclasses.replace(settings, **{section_name: dataclasses.replace(section, **{key: value})})
 
 
 def _default_name(path: Path) -> str:
