@@ -68,6 +68,14 @@ class TraceError(PeakerError):
     exit_code = 2
 
 
+class MalformedEvent(PeakerError):  # noqa: N818 - named for what was received
+    """An event, or a function's answer to one, lacks a key or holds something else in it than it should."""
+
+
+class PayloadTooLarge(PeakerError):  # noqa: N818
+    """A request or response is larger, encoded, than a function can take or give."""
+
+
 class InvokeError(PeakerError):
     """An invocation did not return a reply.
 
