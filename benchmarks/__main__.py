@@ -1,6 +1,7 @@
-"""python -m benchmarks [NAME...] [--json] [-- OPTIONS OF THE BENCHMARK]: run them, show them, end with one JSON line each.
+"""python -m benchmarks [NAME...] [--json] [-- OPTIONS]: run them, show them, end with one JSON line each.
 
-Exit code: 0 when no bar was missed (a figure that could not be proved is shown as such and does not fail), 1 otherwise.
+What follows -- is for the benchmark itself. Exit code: 0 when no bar was missed (a figure that could not be proved is
+shown as such and does not fail), 1 otherwise.
 """
 
 import argparse

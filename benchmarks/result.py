@@ -1,7 +1,7 @@
 """One measured figure, and how figures are shown.
 
-A benchmark's `run(arguments)` returns a list of these. `holds` is null where nothing was proved: the peer it is compared
-with is absent, or the rounds spread too wide. A null is never counted as held.
+A benchmark's `run(arguments)` returns a list of these. `holds` is null where nothing was proved: the peer it is
+compared with is absent, or the rounds spread too wide. A null is never counted as held.
 """
 
 import dataclasses

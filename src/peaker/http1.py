@@ -14,6 +14,7 @@ import ssl
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import httptools
 
@@ -22,6 +23,10 @@ from peaker.errors import PeakerError
 
 class NotSent(PeakerError):  # noqa: N818 - named for what is known
     """The connection could not be made; no byte of the request was sent."""
+
+
+class NoConnectionFree(NotSent):
+    """All connections were in use for the whole time; no byte of the request was sent."""
 
 
 class EffectUnknown(PeakerError):  # noqa: N818
@@ -85,7 +90,8 @@ class Pool:
         """Send one request, return the whole answer.
 
         Raises:
-            NotSent: no connection within `timeout_s`.
+            NotSent: no connection could be made within `timeout_s`.
+            NoConnectionFree: the kind of NotSent where all `connections_max` were in use until then.
             AnswerTimeout: the answer was not whole within `timeout_s`.
             EffectUnknown: the connection broke before the answer was whole.
         """
@@ -130,7 +136,7 @@ class Pool:
                 async with asyncio.timeout_at(deadline_s):
                     await turn
             except TimeoutError:
-                raise NotSent("no connection became free in time.", where=self._name()) from None
+                raise NoConnectionFree("no connection became free in time.", where=self._name()) from None
             finally:
                 if turn in self._waiting:
                     self._waiting.remove(turn)
@@ -195,8 +201,8 @@ class _Connection(asyncio.Protocol):
         self.idle_since_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio.Transport, so this cannot be asserted.
+        self._transport = cast("asyncio.Transport", transport)
         self.usable = True
 
     async def exchange(self, head: bytes, body: bytes, deadline_s: float, is_head: bool) -> Answer:  # noqa: FBT001

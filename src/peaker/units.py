@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -47,3 +48,18 @@ def human_duration(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1e3:.3g} ms"
     return f"{seconds:.3g} s"
+
+
+_DURATION_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|min|s|m|h|d)")
+
+
+def parse_duration_s(text: str) -> float:
+    """`90s`, `10m`, `1h30m`, `2d`, or a bare number of seconds; raises ValueError for anything else."""
+    stripped = text.strip()
+    if re.fullmatch(r"\d+(\.\d+)?", stripped):
+        return float(stripped)
+    parts = _DURATION_PART.findall(stripped)
+    if not parts or "".join(number + unit for number, unit in parts) != stripped:
+        raise ValueError(f"{text!r} is not a duration; write 90s, 10m, 1h30m or a number of seconds")
+    return sum(float(number) * _DURATION_UNITS_S[unit] for number, unit in parts)
