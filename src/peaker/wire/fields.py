@@ -19,7 +19,13 @@ from peaker.wire.web_scope import URL_SAFE
 
 _to_json = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
-_TYPE_WORDS: dict[type, str] = {str: "text", dict: "an object", list: "a list", bool: "true or false"}
+_TYPE_WORDS: dict[type, str] = {
+    str: "text",
+    dict: "an object",
+    list: "a list",
+    bool: "true or false",
+    int: "a whole number",
+}
 
 
 def check_type(value: JSONValue, kind: type, key: str) -> Any:
@@ -56,7 +62,7 @@ def _shown(value: JSONValue) -> str:
 
 
 def raw_path_of(path: str) -> bytes:
-    """The path of a foreign event as bytes of a request line; some gateways decode it, so it is encoded where needed."""
+    """The path of a foreign event as a request line has it; some gateways decode it, so it is encoded where needed."""
     if path.isascii() and path.isprintable() and " " not in path:
         return path.encode("ascii")
     return quote(path, safe=URL_SAFE).encode("ascii")

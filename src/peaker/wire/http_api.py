@@ -7,7 +7,7 @@ events differ in small ways, which `event_to_request` takes into account.
 What payload 2.0 loses, and what becomes of it:
 
 - Carried in `requestContext.peaker`, hence exact: the client's port, the server's address, the scheme, the HTTP
-  version, root_path, the place of the cookie header among the others, and repeated headers (joined by commas elsewhere).
+  version, root_path, the place of the cookie header among the others, and repeated headers (else joined by commas).
 - Carried in `peaker` of the result, hence exact: repeated response headers, the place of `set-cookie` among the others,
   and response header values that are not UTF-8.
 - Never sent to a function, because `losses` names it: anything but plain HTTP (WebSocket); `Expect`, whose interim
@@ -142,7 +142,7 @@ def event_to_request(event: JSONValue) -> Request:
         return alb.event_to_request(event)
     if (version := event.get("version")) != "2.0":
         raise MalformedEvent(f"version is {version!r}, not '2.0'.", remedy="Set the integration to payload format 2.0.")
-    notes = context.get("peaker")
+    notes = fields.optional(context, "peaker", dict, None, "requestContext.")
     http = fields.require(context, "http", dict, "requestContext.")
     path = fields.require(event, "rawPath", str)
     query = fields.optional(event, "rawQueryString", str, "")
@@ -150,7 +150,6 @@ def event_to_request(event: JSONValue) -> Request:
     method = fields.require(http, "method", str, "requestContext.http.")
     if notes is None:
         return _foreign_request(event, context, method, headers)
-    fields.check_type(notes, dict, "requestContext.peaker")
     return Request(
         method=method,
         raw_path=path.encode("ascii") if path.isascii() else fields.raw_path_of(path),
