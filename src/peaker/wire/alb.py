@@ -112,7 +112,7 @@ def event_to_request(event: JSONValue) -> Request:
     query = fields.optional(notes, "query_string", str, None, at)
     return Request(
         method=fields.require(event, "httpMethod", str),
-        raw_path=fields.raw_path_of(path),
+        raw_path=fields.raw_path_of(path, "path"),
         query_string=fields.encode_text(_query_string(event) if query is None else query, "query string"),
         headers=tuple(headers),
         body=fields.decode_body(event),

@@ -61,11 +61,11 @@ def _shown(value: JSONValue) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def raw_path_of(path: str) -> bytes:
+def raw_path_of(path: str, key: str) -> bytes:
     """The path of a foreign event as a request line has it; some gateways decode it, so it is encoded where needed."""
     if path.isascii() and path.isprintable() and " " not in path:
         return path.encode("ascii")
-    return quote(path, safe=URL_SAFE).encode("ascii")
+    return quote(encode_text(path, key), safe=URL_SAFE).encode("ascii")
 
 
 def headers_to_bytes(named: dict[str, JSONValue], key: str) -> list[tuple[bytes, bytes]]:

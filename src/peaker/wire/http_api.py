@@ -152,7 +152,7 @@ def event_to_request(event: JSONValue) -> Request:
         return _foreign_request(event, context, method, headers)
     return Request(
         method=method,
-        raw_path=path.encode("ascii") if path.isascii() else fields.raw_path_of(path),
+        raw_path=path.encode("ascii") if path.isascii() else fields.raw_path_of(path, "rawPath"),
         query_string=fields.encode_text(query, "rawQueryString"),
         headers=tuple(headers),
         body=fields.decode_body(event),
@@ -192,7 +192,7 @@ def _foreign_request(event: JSONValue, context: JSONValue, method: str, headers:
     domain = fields.optional(context, "domainName", str, "", "requestContext.")
     return Request(
         method=method,
-        raw_path=fields.raw_path_of(path),
+        raw_path=fields.raw_path_of(path, "rawPath"),
         query_string=fields.encode_text(event.get("rawQueryString") or "", "rawQueryString"),
         headers=tuple(headers),
         body=fields.decode_body(event),
