@@ -130,6 +130,7 @@ class ControlServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._orphan_timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._connected = asyncio.Event()
         self._listener = UnixListener(path)
         self._loop.add_reader(self._listener.socket, self._accept)
         self._watch_for_orphaning()
@@ -150,6 +151,19 @@ class ControlServer:
         event = {"event": "status", **self.hello().to_json()}
         for line in tuple(self._lines):
             line.send(event)
+
+    async def tell_failure(self, error: str, *, timeout_s: float = 2.0) -> None:
+        """Become FAILED, and return when somebody has heard of it or `timeout_s` is over.
+
+        A process that fails while starting does so before its supervisor has connected; ending at once would leave
+        the reason untold.
+        """
+        self.set_status(Status.FAILED, error)
+        if not self._lines:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._connected.wait()
+            self.set_status(Status.FAILED, error)
 
     def hello(self) -> Hello:
         """As sent to whoever asks."""
@@ -189,6 +203,7 @@ class ControlServer:
             return
         line = JsonLine(connection, self._loop, self._received, self._lost)
         self._lines.add(line)
+        self._connected.set()
         self._watch_for_orphaning()
 
     def _received(self, line: JsonLine, message: dict[str, Any], _: socket.socket | None) -> None:

@@ -221,6 +221,23 @@ def test_an_orphan_is_told_once_no_connection_is_left(run: Any, tmp_path: Path) 
     run(main())
 
 
+def test_a_failure_before_anybody_connected_is_still_told(run: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        server = _server(tmp_path / "w.sock")
+        telling = asyncio.ensure_future(server.tell_failure("no module named 'shop'."))
+        await asyncio.sleep(0)
+        heard: asyncio.Queue[Hello] = asyncio.Queue()
+        client = await ControlClient.connect(tmp_path / "w.sock", on_status=heard.put_nowait)
+        await telling
+        hello = await heard.get()
+        assert (hello.status, hello.error) == (Status.FAILED, "no module named 'shop'.")
+        client.close()
+        await server.tell_failure("nobody is there.", timeout_s=0.05)
+        server.close()
+
+    run(main())
+
+
 def test_waiting_for_ready_ends_with_the_status_that_comes(run: Any, tmp_path: Path) -> None:
     async def main() -> None:
         for status in (Status.READY, Status.FAILED):

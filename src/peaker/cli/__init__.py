@@ -1,6 +1,92 @@
-"""The `peaker` command; one file a subcommand."""
+"""The `peaker` command; one file a subcommand, imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from peaker import __version__
+from peaker.cli import present
+from peaker.errors import PeakerError
+
+COMMANDS = {
+    "check": "Check the settings; show where each route may run, and why.",
+    "run": "Run the app: servers for the baseline, functions for the peaks.",
+    "status": "Show what runs: addresses, workers, functions, latency, spend.",
+    "scale": "Set the number of servers now.",
+    "stop": "Drain and stop the app.",
+    "replay": "Send the traffic of a trace to a URL.",
+}
+"""By the module of this package that holds it as `command`; the order is that of --help."""
 
 
-def main() -> None:
-    """Entry point of the `peaker` command."""
-    raise SystemExit("no commands yet")
+class _Commands(click.Group):
+    """Imports a subcommand when it is used, so that one never pays for another's imports."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import `peaker.cli.NAME` and take its `command`."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"peaker.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table itself: listing needs no import."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the commands there are where an unknown one is given."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}; there are: {', '.join(COMMANDS)}.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="peaker %(version)s")
+def peaker() -> None:
+    """Run the baseline of a Python web app on servers and its peaks on functions, from one code base.
+
+    \b
+    A first start, in the directory of the app:
+      $ cat peaker.toml
+      [app]
+      web = "shop:app"       # ASGI or WSGI
+      spill = true           # nothing is kept in the process between requests
+      $ peaker check
+      $ peaker run
+
+    Exit codes: 0 done, 1 it could not be done, 2 the settings or the command line are wrong.
+    """  # noqa: D301 - \b is click's mark for text it must not wrap
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the `peaker` command: errors become one sentence on standard error and an exit code."""
+    try:
+        result: Any = peaker.main(arguments, prog_name="peaker", standalone_mode=False)
+    except PeakerError as error:
+        present.error(error)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        present.lose_output()
+        sys.exit(0)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,90 @@
+"""`peaker check`: are the settings right, and what do they mean?"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+import click
+
+from peaker.app import environment, find_settings, functions, load_target, load_web, worker_count
+from peaker.cli import present
+from peaker.cli.options import json_option, settings_options
+from peaker.policy.consistency import check_consistency
+from peaker.settings import Settings
+
+
+@click.command("check")
+@settings_options
+@click.option("--no-import", is_flag=True, help="Do not import the app and its handlers.")
+@json_option
+def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -> None:
+    """Check the settings, import the app, and show where each route may run and why.
+
+    Refused are unknown keys, wrong values, a declared placement that breaks a limit, resources that could be
+    overbooked, time-outs that do not line up, and targets that do not import. Exit code 2 then, with the file and line
+    where the value stands.
+
+    \b
+    Examples:
+      peaker check
+      peaker check --stage prod --no-import
+      peaker check --json
+    """  # noqa: D301
+    settings = find_settings(config, stage)
+    check_consistency(settings, worker_count(settings))
+    environment(settings)
+    if not no_import:
+        _import_all(settings)
+    found = _found(settings)
+    if as_json:
+        present.data(found)
+        return
+    present.out(_text(found, imported=not no_import))
+
+
+def _import_all(settings: Settings) -> None:
+    # What the app prints while it is imported must not stand in the result.
+    with contextlib.redirect_stdout(sys.stderr):
+        if settings.app.web:
+            load_web(settings)
+        for declared in settings.function:
+            load_target(declared.handler, settings.directory)
+
+
+def _found(settings: Settings) -> dict[str, Any]:
+    servers = settings.servers
+    return {
+        "app": settings.app.name,
+        "directory": settings.directory,
+        "servers": {
+            "count_min": servers.count_min,
+            "count_max": servers.count_max,
+            "workers": worker_count(settings),
+        },
+        "functions": [
+            {"name": spec.name, "target": spec.target, "memory_mb": spec.memory_mb, "timeout_s": spec.timeout_s,
+             "concurrency_max": spec.concurrency_max}
+            for spec in functions(settings)
+        ],
+        "routes": [],
+    }  # fmt: skip
+
+
+def _text(found: dict[str, Any], *, imported: bool) -> str:
+    servers = found["servers"]
+    lines = [
+        f"{found['app']}: the settings are right" + ("; the app imports" if imported else ""),
+        f"  servers: {servers['count_min']} to {servers['count_max']}, {servers['workers']} workers each",
+    ]
+    lines += [
+        f"  function {function['name']}: {function['target']}, {function['memory_mb']} MB, "
+        f"{function['timeout_s']:g} s, at most {function['concurrency_max']} instances"
+        for function in found["functions"]
+    ]
+    if found["routes"]:
+        rows = [["route", "placement", "because"]]
+        rows += [[route["path"], route["placement"], route["reason"]] for route in found["routes"]]
+        lines += ["", present.table(rows)]
+    return "\n".join(lines)

@@ -1,0 +1,101 @@
+"""`peaker run`: the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from peaker.app import find_settings, worker_count
+from peaker.cli import present
+from peaker.cli.options import settings_options, state_of, state_option
+from peaker.policy.consistency import check_consistency
+from peaker.settings import Settings, replaced
+
+if TYPE_CHECKING:
+    from peaker.engines.local.supervisor import Supervisor
+
+
+@click.command("run")
+@settings_options
+@state_option
+@click.option("--listen", metavar="ADDRESS", help="Serve here instead of app.listen, e.g. 0.0.0.0:8000 or [::1]:0.")
+def command(*, config: str | None, stage: str, state: Path | None, listen: str | None) -> None:
+    """Run the app: servers take the baseline, functions the peaks.
+
+    Runs until SIGTERM or Ctrl-C, then lets running requests finish for at most servers.drain_s_max seconds; a second
+    Ctrl-C ends everything at once. If this command is killed, the app serves on for servers.orphan_s_max seconds, and
+    `peaker run` takes it over where it stands.
+
+    \b
+    Examples:
+      peaker run
+      peaker run --config examples/streaming/peaker.toml --listen 127.0.0.1:0
+      peaker run --stage prod --state /var/lib/shop
+    """  # noqa: D301
+    settings = find_settings(config, stage)
+    if listen is not None:
+        settings = replaced(settings, "app.listen", listen, where="--listen")
+    check(settings)
+    present.log_to_stderr()
+    asyncio.run(_run(settings, state_of(settings, state).root))
+
+
+def check(settings: Settings) -> None:
+    """Everything that can be refused before a process is started; raises SettingsError."""
+    check_consistency(settings, worker_count(settings))
+
+
+async def _run(settings: Settings, root: Path) -> None:
+    from peaker.clock import SystemClock
+    from peaker.engines.local.state_dir import LockedState
+    from peaker.engines.local.supervisor import Supervisor
+
+    locked = LockedState(root)
+    try:
+        supervisor = await Supervisor.open(locked, settings, SystemClock())
+        loop = asyncio.get_running_loop()
+        # A closed terminal (SIGHUP) stops the app as Ctrl-C does; only a killed supervisor leaves it running.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, supervisor.stop)
+        announcing = asyncio.create_task(_announce(supervisor, settings, root))
+        try:
+            await supervisor.run()
+        finally:
+            announcing.cancel()
+            await asyncio.wait([announcing])
+        present.say("peaker: stopped")
+    finally:
+        locked.close()
+
+
+async def _announce(supervisor: Supervisor, settings: Settings, root: Path) -> None:
+    app_url, ops_url, lambda_endpoint = supervisor.urls
+    verb = "takes over" if supervisor.took_over else "starts"
+    present.say(f"peaker: {verb} {settings.app.name}, generation {supervisor.launch.generation}; state in {root}")
+    await supervisor.settled()
+    if not supervisor.is_settled:
+        return
+    workers = worker_count(settings)
+    servers = len(await supervisor.servers())
+    present.say(f"peaker: servers: {servers} of at most {settings.servers.count_max}, {workers} workers each")
+    for line in functions_lines(supervisor, settings):
+        present.say(f"peaker: {line}")
+    present.say(f"peaker: ops on {ops_url}" + (f", Lambda endpoint {lambda_endpoint}" if lambda_endpoint else ""))
+    present.say(f"peaker: serving {app_url}")
+
+
+def functions_lines(supervisor: Supervisor, settings: Settings) -> list[str]:
+    """What the function host told: how instances of each function are started, and why not better."""
+    host = next((member for member in supervisor.members if member.name == "host"), None)
+    if host is None:
+        reason = f"on {settings.functions.arn}" if settings.functions.arn else "none: app.spill is off"
+        return [f"functions: {reason}"]
+    lines = []
+    for function in host.details.get("functions", []):
+        reason = f" ({function['rung_reason']})" if function.get("rung_reason") else ""
+        lines.append(f"function {function.get('name')}: instances start {function.get('rung', 'unknown')}{reason}")
+    return lines

@@ -1,0 +1,110 @@
+"""How each process of the running app is started."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from peaker.app import environment
+from peaker.engines.local.child import Child
+from peaker.engines.local.listener import open_listener, url_of
+from peaker.policy.supervision import Kind, Role
+from peaker.settings import Settings
+from peaker.state import StateDirectory
+
+MODULES: Mapping[Kind, str] = {
+    Kind.WORKER: "peaker.servers.worker",
+    Kind.HOST: "peaker.functions.host",
+    Kind.CONTROL: "peaker.control.main",
+}
+
+
+@dataclass(slots=True)
+class Listeners:
+    """The sockets that outlive the processes which use them; `invoke` is None where no function host runs."""
+
+    app: socket.socket
+    ops: socket.socket
+    invoke: socket.socket | None = None
+
+    def of(self, kind: Kind) -> socket.socket | None:
+        """What a process of this kind listens on."""
+        return {Kind.WORKER: self.app, Kind.HOST: self.invoke, Kind.CONTROL: self.ops}[kind]
+
+    def urls(self) -> tuple[str, str, str]:
+        """App, ops and Lambda endpoint; the last is "" without a function host."""
+        return url_of(self.app), url_of(self.ops), url_of(self.invoke) if self.invoke else ""
+
+    def close(self) -> None:
+        """Close this process's copies; the others keep theirs."""
+        for listener in (self.app, self.ops, self.invoke):
+            if listener is not None:
+                listener.close()
+
+
+def address_settings(settings: Settings) -> dict[Kind, tuple[str, str]]:
+    """Name and value of the setting that says where a kind of process listens."""
+    return {
+        Kind.WORKER: ("app.listen", settings.app.listen),
+        Kind.CONTROL: ("app.ops_listen", settings.app.ops_listen),
+        Kind.HOST: ("functions.invoke_listen", settings.functions.invoke_listen),
+    }
+
+
+def open_listeners(settings: Settings, adopted: Mapping[Kind, socket.socket], *, host: bool) -> Listeners:
+    """Sockets handed over by running processes, and new ones for the rest.
+
+    Raises:
+        ListenError: one cannot be opened; those opened before it are closed again.
+    """
+    opened: dict[Kind, socket.socket] = dict(adopted)
+    names = address_settings(settings)
+    try:
+        for kind in (Kind.WORKER, Kind.CONTROL, *([Kind.HOST] if host else [])):
+            if kind not in opened:
+                name, address = names[kind]
+                opened[kind] = open_listener(address, name)
+    except BaseException:
+        for listener in opened.values():
+            listener.close()
+        raise
+    return Listeners(opened[Kind.WORKER], opened[Kind.CONTROL], opened.get(Kind.HOST))
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Everything needed to start a process of one generation."""
+
+    settings: Settings
+    state: StateDirectory
+    generation: int
+    listeners: Listeners
+    modules: Mapping[Kind, str] = field(default_factory=lambda: MODULES)
+
+    def command(self, role: Role, row: int | None) -> list[str]:
+        """The command line, as docs/architecture.md has it."""
+        # -P: the app's directory comes onto the path when the app is imported, not before, so that a module of the
+        # app named like one of the standard library does not break Peaker itself.
+        command = [sys.executable, "-P", "-m", self.modules[role.kind]]
+        command += ["--state", str(self.state.root), "--generation", str(self.generation)]
+        if row is not None:
+            command += ["--row", str(row)]
+        listener = self.listeners.of(role.kind)
+        if listener is not None:
+            option = {Kind.WORKER: "--listen-fd", Kind.HOST: "--invoke-fd", Kind.CONTROL: "--ops-fd"}[role.kind]
+            command += [option, str(listener.fileno())]
+        return command
+
+    def start(self, role: Role, row: int | None) -> Child:
+        """Start it; raises PeakerError where that fails."""
+        listener = self.listeners.of(role.kind)
+        return Child.start(
+            self.command(role, row),
+            environment={**os.environ, **environment(self.settings)},
+            directory=Path(self.settings.directory),
+            descriptors=[listener.fileno()] if listener is not None else [],
+        )

@@ -1,0 +1,196 @@
+"""Making, locking and writing the state directory; the names of its files are in `peaker.state`."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from peaker import __version__
+from peaker.errors import StateError
+from peaker.state import SCHEMA_VERSION, StateDirectory
+
+MIGRATIONS: Mapping[int, Callable[[StateDirectory], None]] = {}
+"""By the version they start from; each brings a directory one version further. Version 1 is the first there was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRecord:
+    """One process, so that a successor finds it; pid and start time in clock ticks name it beyond doubt."""
+
+    name: str
+    kind: str
+    pid: int
+    started_ticks: int
+    server: int = 0
+    index: int = 0
+    row: int | None = None
+    started_epoch_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What is running, as `run.json` holds it."""
+
+    app: str
+    generation: int
+    supervisor_pid: int
+    supervisor_ticks: int
+    servers: int
+    directory: str
+    version: str = __version__
+    started_epoch_s: float = 0.0
+    app_url: str = ""
+    ops_url: str = ""
+    lambda_endpoint: str = ""
+    processes: tuple[ProcessRecord, ...] = ()
+
+    def process(self, kind: str) -> ProcessRecord | None:
+        """The first process of this kind."""
+        return next((process for process in self.processes if process.kind == kind), None)
+
+
+class LockedState:
+    """The state directory while this process is its supervisor.
+
+    Raises:
+        StateError: another supervisor has it, a newer version wrote it, or it is something else's directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.state = StateDirectory(root.absolute())
+        _make_private(self.state.root)
+        self._lock = _take_lock(self.state)
+        try:
+            _check_schema(self.state)
+            _make_private(self.state.sockets)
+        except BaseException:
+            self.close()
+            raise
+
+    def write_run(self, record: RunRecord) -> None:
+        """Replace run.json in one step."""
+        write_private(self.state.run, json.dumps(asdict(record), indent=1) + "\n")
+
+    def write_settings(self, generation: int, text: str) -> None:
+        """Keep the settings of a generation, and drop those of generations that are gone."""
+        for old in self.state.root.glob("generation-*.json"):
+            if old != self.state.settings_of(generation):
+                old.unlink()
+        write_private(self.state.settings_of(generation), text)
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        os.close(self._lock)
+
+
+def read_run(state: StateDirectory) -> RunRecord | None:
+    """What run.json says; None where there is none.
+
+    Raises:
+        StateError: it is not what this version writes.
+    """
+    try:
+        document = json.loads(state.run.read_text(encoding="utf-8"))
+        processes = tuple(ProcessRecord(**process) for process in document.pop("processes"))
+        return RunRecord(**document, processes=processes)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StateError(f"the record of what is running cannot be read: {error}.", where=str(state.run)) from error
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 so that readers see the old text or the new, whatever dies when."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - made private from the first moment
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def started_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot: with the pid it names a process. None if there is none.
+
+    Field 22 of /proc/PID/stat, proc_pid_stat(5); the name in field 2 may hold spaces and brackets.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = text[text.rindex(")") + 2 :].split()
+    state, ticks = fields[0], int(fields[19])
+    return None if state in "ZX" else ticks
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+        if found.st_uid != os.geteuid():
+            raise StateError(f"the directory belongs to user {found.st_uid}, not {os.geteuid()}.", where=str(path))
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            path.chmod(0o700)
+    except OSError as error:
+        raise StateError(f"the state directory cannot be made: {error.strerror}.", where=str(path)) from error
+
+
+def _take_lock(state: StateDirectory) -> int:
+    if not state.schema.exists() and not state.lock.exists() and any(state.root.iterdir()):
+        raise StateError(
+            "the directory holds something else.", where=str(state.root), remedy="Name a new one with --state."
+        )
+    descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(descriptor)
+        os.close(descriptor)
+        raise StateError(
+            f"a supervisor is running this app already (pid {holder}).",
+            where=str(state.root),
+            remedy="Stop it first, or name another directory with --state.",
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _holder(descriptor: int) -> int:
+    return int(os.pread(descriptor, 32, 0).strip() or b"0")
+
+
+def _check_schema(state: StateDirectory) -> None:
+    if not state.schema.exists():
+        write_private(state.root / ".gitignore", "*\n")
+        _write_schema(state)
+        return
+    try:
+        document: Any = json.loads(state.schema.read_text(encoding="utf-8"))
+        found = int(document["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StateError(f"the schema version cannot be read: {error}.", where=str(state.schema)) from error
+    if found > SCHEMA_VERSION:
+        raise StateError(
+            f"the directory is of schema {found}, written by Peaker {document.get('peaker', 'of a later version')}; "
+            f"this is Peaker {__version__} with schema {SCHEMA_VERSION}.",
+            where=str(state.root),
+            remedy="Use that version, or name another directory with --state.",
+        )
+    while found < SCHEMA_VERSION:
+        if found not in MIGRATIONS:
+            raise StateError(f"there is no way from schema {found} to {SCHEMA_VERSION}.", where=str(state.root))
+        MIGRATIONS[found](state)
+        found += 1
+        _write_schema(state)
+
+
+def _write_schema(state: StateDirectory) -> None:
+    write_private(state.schema, json.dumps({"schema": SCHEMA_VERSION, "peaker": __version__}) + "\n")

@@ -1,0 +1,82 @@
+"""What the supervisor decides: which processes there should be, and when a dead one is started again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+
+from peaker.settings import Settings
+
+RESTART_DELAY_S_FIRST = 0.5
+RESTART_DELAY_S_MAX = 30.0
+STEADY_S = 10.0
+"""A process that was ready for this long has started well; its next death is a first one again."""
+
+ROWS_SPARE_MAX = 64
+WORKERS_MAX = 1024
+"""Workers of one machine; a status sums over a row of 9 KB for each."""
+
+
+class Kind(Enum):
+    """What a process is."""
+
+    WORKER = "worker"
+    HOST = "host"
+    CONTROL = "control"
+
+
+STOP_ORDER = (Kind.WORKER, Kind.HOST, Kind.CONTROL)
+"""Workers first: what they hold may still need a function, and `/ready` must say no while they drain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One place to be filled by one process: the host, control, or worker `index` of server `server` (from 1)."""
+
+    kind: Kind
+    server: int = 0
+    index: int = 0
+
+
+def roles_wanted(servers: int, workers_per_server: int, *, host: bool) -> tuple[Role, ...]:
+    """Every role of a running app; the host and control come first, for workers use them."""
+    beside = ([Role(Kind.HOST)] if host else []) + [Role(Kind.CONTROL)]
+    workers = [
+        Role(Kind.WORKER, server, index) for server in range(1, servers + 1) for index in range(workers_per_server)
+    ]
+    return (*beside, *workers)
+
+
+def host_wanted(settings: Settings) -> bool:
+    """The function host runs where something may be invoked on this machine."""
+    web_here = bool(settings.app.web) and not settings.functions.arn
+    declared = any(route.placement == "functions" for route in settings.route)
+    return bool(settings.function) or (web_here and (settings.app.spill or declared))
+
+
+def servers_at_least(settings: Settings) -> int:
+    """The gate lives in workers, so on one machine one server is always there, whatever count_min says."""
+    return max(1, settings.servers.count_min)
+
+
+def table_rows(workers_max: int, workers_per_server: int) -> int:
+    """Rows of the shared tables: every worker there may be, and room for those that still drain beside their heirs."""
+    return workers_max + min(workers_max, max(workers_per_server, ROWS_SPARE_MAX))
+
+
+def free_row(rows: int, taken: Collection[int]) -> int | None:
+    """The lowest row nobody has, None where all are taken."""
+    return next((row for row in range(rows) if row not in taken), None)
+
+
+def failures_in_a_row(before: int, ready_for_s: float | None) -> int:
+    """Deaths that count together, this one included; `ready_for_s` is None for a process that was never ready."""
+    return 1 if ready_for_s is not None and ready_for_s >= STEADY_S else before + 1
+
+
+def restart_delay_s(failures: int) -> float:
+    """At once after the first death, then 0.5 s, doubling to at most half a minute."""
+    if failures <= 1:
+        return 0.0
+    return min(RESTART_DELAY_S_FIRST * 2.0 ** min(failures - 2, 16), RESTART_DELAY_S_MAX)
