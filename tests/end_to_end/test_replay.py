@@ -245,7 +245,7 @@ def test_the_command_says_what_it_sends_and_ends_with_a_summary(tmp_path: Path) 
             out, err = await ended(plain)
             assert plain.returncode == 0, err
             assert f"60 requests to {url} in 0.6 s" in err
-            assert "300 in the busiest step of 0.2 s; 1 steps were not collected" in err
+            assert "200 in the busiest step of 0.2 s; 1 steps were not collected" in err
             assert "60 sent, 60 answered, 0 failed" in out
             assert "server" in out
             assert "replaying" not in err  # The progress bar is for terminals.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import random
 import resource
 import signal
@@ -15,6 +14,8 @@ from typing import Any
 
 import click
 
+from peaker.cli import present
+from peaker.cli.options import json_option
 from peaker.clock import SystemClock
 from peaker.errors import SettingsError
 from peaker.traffic.arrivals import Spread, arrival_times_s
@@ -76,7 +77,7 @@ class Duration(click.ParamType[float]):
     show_default=True,
     help="Open connections at the most; a request beyond waits for one.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The summary as one JSON line.")
+@json_option
 def command(
     *,
     trace: Path,
@@ -94,16 +95,22 @@ def command(
     timeout_s: float,
     connections_max: int,
     as_json: bool,
-) -> None:
+) -> int:
     """Send the traffic of TRACE to a URL, open loop: arrivals do not wait for answers.
 
     TRACE is a .csv or .csv.gz file with a `count` header and one number a step (-1 is a gap), or `timestamp,count`.
     Latency counts from when a request was due. Where the answer says in x-peaker-ran where it ran, latencies are shown
     by placement. Ctrl-C ends the replay with the summary so far.
 
+    \b
+    Examples:
+      peaker replay traffic.csv --to http://127.0.0.1:8000
+      peaker replay twitter_1s.csv.gz --to http://127.0.0.1:8000 --from 14h --for 20m --speed 10 --scale 0.5
+      peaker replay counts_1min.csv --to http://127.0.0.1:8000 --path /:5 --path /search?q=a:1 --json
+
     Exit code: 0 when every request was answered below 400 and the generator kept its schedule; 1 when one failed or the
     run is void; 2 when the input is wrong.
-    """
+    """  # noqa: D301 - \\b is click's mark for text it must not wrap
     if not timeout_s > 0:
         raise SettingsError("--timeout must be above 0.")
     to = destination(url)
@@ -112,7 +119,7 @@ def command(
         raise SettingsError("nothing is left to send after --from, --for and --scale.", where=str(trace))
     mix = Mix(_targets(paths, paths_file), host=to.host, prefix=to.prefix, headers=_fields(headers))
     _allow_connections(connections_max)
-    click.echo(announcement(wanted, url), err=True)
+    present.say(announcement(wanted, url))
     replay = Replay(
         arrival_times_s(wanted, Spread(spread), random.Random(seed)),  # noqa: S311 - repeatable traffic, no secret
         mix,
@@ -123,8 +130,11 @@ def command(
         connections_max=connections_max,
     )
     tally = _run(replay, wanted)
-    click.echo(json.dumps(tally.summary()) if as_json else report(tally.summary()))
-    sys.exit(1 if tally.failed or tally.is_void else 0)
+    if as_json:
+        present.data(tally.summary())
+    else:
+        present.out(report(tally.summary()))
+    return 1 if tally.failed or tally.is_void else 0
 
 
 def announcement(trace: Trace, url: str) -> str:
