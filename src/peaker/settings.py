@@ -380,7 +380,8 @@ _TYPE_WORDS: dict[type, str] = {
 
 
 def _plain_types(hint: Any) -> set[type]:
-    members = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    # `int | None` is a types.UnionType, `int | Literal["auto"]` a typing.Union.
+    members = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
     plain = {typing.get_origin(member) or member for member in members}
     return {kind for kind in plain if kind in _TYPE_WORDS}
 
