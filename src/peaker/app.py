@@ -121,6 +121,16 @@ def environment(settings: Settings) -> dict[str, str]:
     return variables | settings.env
 
 
+def pool_variables(settings: Settings, *, in_instance: bool) -> dict[str, str]:
+    """`PEAKER_RESOURCE_<NAME>_POOL` for each resource: how many connections this worker or instance may open to it."""
+    return {
+        f"PEAKER_RESOURCE_{resource.name.upper().replace('-', '_')}_POOL": str(
+            resource.per_instance if in_instance else resource.per_worker
+        )
+        for resource in settings.resource
+    }
+
+
 def worker_count(settings: Settings) -> int:
     """Workers of one server; "auto" is one per core this process may use."""
     workers = settings.servers.workers
@@ -175,13 +185,23 @@ def load_web(settings: Settings) -> ASGIApp:
     Raises:
         AppImportError: the target does not import or is not callable.
     """
-    application = load_target(settings.app.web, settings.directory)
-    if not callable(application):
-        raise AppImportError(
-            f"{settings.app.web!r} is {type(application).__name__}, not an ASGI or WSGI application.",
-            remedy="app.web names the application object, or a factory written with ().",
-        )
+    application = load_callable(settings.app.web, settings.directory)
     return application if is_asgi(application) else adapt_wsgi(application, WSGI_THREADS)
+
+
+def load_callable(target: str, directory: str) -> Callable[..., Any]:
+    """Import what can be called: a handler, an ASGI or a WSGI application as it stands.
+
+    Raises:
+        AppImportError: the target does not import or is not callable.
+    """
+    found = load_target(target, directory)
+    if not callable(found):
+        raise AppImportError(
+            f"{target!r} is {type(found).__name__}, which cannot be called.",
+            remedy="Name an ASGI or WSGI application or a handler(event, context); a factory is written with ().",
+        )
+    return cast("Callable[..., Any]", found)
 
 
 def adapt_wsgi(application: Callable[..., Iterable[bytes]], threads: int) -> ASGIApp:
@@ -189,3 +209,10 @@ def adapt_wsgi(application: Callable[..., Iterable[bytes]], threads: int) -> ASG
     from a2wsgi import WSGIMiddleware
 
     return cast("ASGIApp", WSGIMiddleware(application, workers=threads))
+
+
+def stop_wsgi_threads(application: ASGIApp) -> None:
+    """End the threads `adapt_wsgi` has started; nothing happens for an app that was ASGI to begin with."""
+    executor = getattr(application, "executor", None)
+    if type(application).__module__.startswith("a2wsgi.") and executor is not None:
+        executor.shutdown(wait=True)

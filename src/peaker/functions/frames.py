@@ -1,0 +1,124 @@
+"""Frames between the function host and an instance: a small JSON head and raw bytes, both with their length in front.
+
+    4 bytes   length of the head, big-endian
+    4 bytes   length of the body, big-endian
+    head      a JSON object; "kind" says what the frame is
+    body      the event or the result, passed through untouched
+
+An instance runs code that nobody has checked, so the host believes no length: each has a bound, and a frame outside
+it ends the instance.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any
+
+from peaker.units import KIB, MIB
+
+_LENGTHS = struct.Struct("!II")
+
+HEAD_BYTES_MAX = 64 * KIB
+BODY_BYTES_MAX = 6 * MIB + 100
+"""Lambda's limit for a synchronous event or result; the 100 bytes are in its own error message (6,291,556)."""
+
+Head = dict[str, Any]
+
+
+class FrameError(ValueError):
+    """What arrived is not a frame; the text says why."""
+
+
+def pack(head: Head, body: bytes = b"") -> bytes:
+    """One frame.
+
+    Raises:
+        FrameError: head or body is longer than allowed.
+    """
+    encoded = json.dumps(head, separators=(",", ":")).encode()
+    _check_lengths(len(encoded), len(body))
+    return b"".join((_LENGTHS.pack(len(encoded), len(body)), encoded, body))
+
+
+class FrameReader:
+    """Cuts a stream into frames: give it what arrived, take what is whole."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._wanted = _LENGTHS.size
+
+    def feed(self, data: bytes) -> list[tuple[Head, bytes]]:
+        """Frames that are whole now, in order; memory is bounded by one frame and one read.
+
+        Raises:
+            FrameError: the stream cannot be read any further.
+        """
+        buffer = self._buffer
+        buffer += data
+        frames = []
+        while len(buffer) >= self._wanted:
+            head_length, body_length = _LENGTHS.unpack_from(buffer)
+            _check_lengths(head_length, body_length)
+            body_start = _LENGTHS.size + head_length
+            end = body_start + body_length
+            if len(buffer) < end:
+                self._wanted = end
+                break
+            frames.append((_parse_head(buffer[_LENGTHS.size : body_start]), bytes(buffer[body_start:end])))
+            del buffer[:end]
+            self._wanted = _LENGTHS.size
+        return frames
+
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether the stream may end here."""
+        return not self._buffer
+
+
+def receive(channel: socket.socket) -> tuple[Head, bytes] | None:
+    """Wait for one frame on a blocking socket; None where the other side has closed.
+
+    Raises:
+        FrameError: the stream ends inside a frame, or is none.
+    """
+    lengths = _receive_exactly(channel, _LENGTHS.size)
+    if not lengths:
+        return None
+    head_length, body_length = _LENGTHS.unpack(lengths)
+    _check_lengths(head_length, body_length)
+    rest = _receive_exactly(channel, head_length + body_length)
+    return _parse_head(rest[:head_length]), bytes(rest[head_length:])
+
+
+def _receive_exactly(channel: socket.socket, count: int) -> bytearray:
+    """`count` bytes, or none at all where the stream ends before the first."""
+    received = bytearray(count)
+    view = memoryview(received)
+    done = 0
+    while done < count:
+        got = channel.recv_into(view[done:])
+        if not got:
+            if done:
+                raise FrameError(f"the stream ended after {done} of {count} bytes")
+            return bytearray()
+        done += got
+    return received
+
+
+def _check_lengths(head_length: int, body_length: int) -> None:
+    if head_length > HEAD_BYTES_MAX:
+        raise FrameError(f"head of {head_length} bytes; allowed: up to {HEAD_BYTES_MAX}")
+    if body_length > BODY_BYTES_MAX:
+        raise FrameError(f"body of {body_length} bytes; allowed: up to {BODY_BYTES_MAX}")
+
+
+def _parse_head(encoded: bytes | bytearray) -> Head:
+    try:
+        head = json.loads(encoded)
+    except ValueError as error:
+        raise FrameError(f"head is not JSON: {error}") from error
+    if not isinstance(head, dict) or not isinstance(head.get("kind"), str):
+        raise FrameError('head is not an object with a "kind"')
+    return head

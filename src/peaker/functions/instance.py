@@ -1,0 +1,157 @@
+"""Inside an instance: answer one invocation after the other until the host closes the channel.
+
+Frames from the host: `run` (an event), `check` (prove that this process works). Frames to the host: `ready` or
+`failed` once, then a `result` for each. The channel's end means that nobody wants this instance any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from peaker.app import ASGIApp, FunctionSpec, adapt_wsgi, is_asgi, load_callable
+from peaker.errors import AppImportError, PayloadTooLarge, PeakerError
+from peaker.functions import frames, handler
+from peaker.functions.context import (
+    LambdaContext,
+    client_context_from,
+    function_arn,
+    install_root_log_handler,
+    set_log_request_id,
+)
+from peaker.functions.web import WebApp
+from peaker.units import KIB
+
+_READ_BYTES = 256 * KIB
+
+
+def load(spec: FunctionSpec, directory: str) -> Callable[..., Any]:
+    """The user's code: a handler, or a web app as it stands (WSGI is adapted after the fork: that starts threads).
+
+    Raises:
+        AppImportError: it does not import, or is not callable.
+    """
+    if not spec.web:
+        install_root_log_handler()
+    return load_callable(spec.target, directory)
+
+
+def serve(spec: FunctionSpec, directory: str, code: Callable[..., Any] | None, channel: socket.socket) -> int:
+    """Run until the channel ends; returns the exit code. `code` is None where it is still to be imported."""
+    start_rss_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        code = code or load(spec, directory)
+    except AppImportError as error:
+        channel.sendall(frames.pack({"kind": "failed", "error": "import", "message": str(error)}))
+        return 1
+    if spec.web:
+        return asyncio.run(_serve_web(as_asgi(code), channel, start_rss_kb))
+    return _serve_handler(code, channel, start_rss_kb)
+
+
+def as_asgi(application: Callable[..., Any]) -> ASGIApp:
+    """The app, adapted if it is WSGI; one thread will do, since an instance has one request at a time."""
+    return application if is_asgi(application) else adapt_wsgi(application, 1)
+
+
+def _serve_handler(function: handler.Handler, channel: socket.socket, start_rss_kb: int) -> int:
+    channel.sendall(frames.pack({"kind": "ready", "pid": os.getpid()}))
+    while (frame := frames.receive(channel)) is not None:
+        head, event = frame
+        if head["kind"] == "check":
+            channel.sendall(_checked())
+            continue
+        started_s = _begin(head)
+        result, function_error = handler.call(function, event, _context(head))
+        channel.sendall(_result_frame(result, function_error, started_s, start_rss_kb))
+    return 0
+
+
+async def _serve_web(application: ASGIApp, channel: socket.socket, start_rss_kb: int) -> int:
+    channel.setblocking(False)  # noqa: FBT003
+    loop = asyncio.get_running_loop()
+    web = WebApp(application)
+    try:
+        await web.start()
+    except PeakerError as error:
+        await loop.sock_sendall(channel, frames.pack({"kind": "failed", "error": "start", "message": str(error)}))
+        return 1
+    await loop.sock_sendall(channel, frames.pack({"kind": "ready", "pid": os.getpid()}))
+    reader = frames.FrameReader()
+    while data := await loop.sock_recv(channel, _READ_BYTES):
+        for head, event in reader.feed(data):
+            if head["kind"] == "check":
+                await loop.sock_sendall(channel, _checked())
+                continue
+            started_s = _begin(head)
+            result, function_error = await _answer(web, head, event)
+            await loop.sock_sendall(channel, _result_frame(result, function_error, started_s, start_rss_kb))
+    await web.stop()
+    return 0
+
+
+async def _answer(web: WebApp, head: frames.Head, event: bytes) -> tuple[bytes, str]:
+    try:
+        return await web.answer(event, cold=head["cold"], init_ms=head["init_ms"]), ""
+    except PayloadTooLarge as error:
+        return _too_large(str(error), head["request_id"]), handler.UNHANDLED
+    except (PeakerError, ValueError) as error:
+        return handler.exception_result(error, head["request_id"]), handler.UNHANDLED
+
+
+def _begin(head: frames.Head) -> float:
+    """Make this invocation's identity visible to the user's code; returns its start."""
+    set_log_request_id(head["request_id"])
+    if trace_id := head.get("trace_id"):
+        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+    if traceparent := head.get("traceparent"):
+        os.environ["TRACEPARENT"] = traceparent
+    return time.perf_counter()
+
+
+def _context(head: frames.Head) -> LambdaContext:
+    document = json.loads(text) if (text := head.get("client_context")) else None
+    return LambdaContext(
+        aws_request_id=head["request_id"],
+        invoked_function_arn=function_arn(os.environ["AWS_LAMBDA_FUNCTION_NAME"], os.environ["AWS_REGION"]),
+        deadline_s=head["deadline_s"],
+        client_context=client_context_from(document),
+    )
+
+
+def _result_frame(result: bytes, function_error: str, started_s: float, start_rss_kb: int) -> bytes:
+    if len(result) > frames.BODY_BYTES_MAX:
+        message = f"Response payload size exceeded maximum allowed payload size ({frames.BODY_BYTES_MAX} bytes)."
+        result, function_error = _too_large(message, ""), handler.UNHANDLED
+    # What was printed must be in the log pipe before the result is in the channel, or it counts for the next one.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    head = {
+        "kind": "result",
+        "function_error": function_error,
+        "duration_ms": round((time.perf_counter() - started_s) * 1000, 3),
+        "growth_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start_rss_kb,
+    }
+    return frames.pack(head, result)
+
+
+def _too_large(message: str, request_id: str) -> bytes:
+    return handler.error_result("Function.ResponseSizeTooLarge", message, request_id)
+
+
+def _checked() -> bytes:
+    """What any code does sooner or later, and what hangs or breaks where a fork took a lock away half-held."""
+    gc.collect()
+    thread = threading.Thread(target=json.dumps, args=({"thread": "started"},))
+    thread.start()
+    thread.join()
+    return frames.pack({"kind": "checked"})
