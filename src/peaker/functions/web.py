@@ -110,6 +110,8 @@ class WebApp:
             traceback.print_exception(error, file=sys.stderr)
             if exchange.status == 0:
                 return _SERVER_ERROR
+            if exchange.is_complete:  # Starlette answers 500 itself, then lets the exception through to be logged
+                return exchange.response()
             raise ResponseBroken(f"{type(error).__name__} after the response had begun: {error}") from error
         finally:
             exchange.end()
