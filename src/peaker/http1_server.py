@@ -1,0 +1,343 @@
+"""A small, bounded HTTP/1.1 server for whole exchanges: the Invoke API and the ops port.
+
+A handler gets one whole request and returns one whole answer. Everything has a limit: head, body, time for each,
+idle time, connections. It is no server for the user's app (that is uvicorn's protocol, in servers/): without streaming
+an exchange costs one task and two writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+import httptools
+
+_logger = logging.getLogger("peaker.http1_server")
+
+_LINGER_BYTES_MAX = 64 * 1024 * 1024
+_PIPELINED_MAX = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpLimits:
+    """What one server takes; times in seconds."""
+
+    head_bytes_max: int = 32_768
+    body_bytes_max: int = 6 * 1024 * 1024
+    head_timeout_s: float = 10.0
+    body_timeout_s: float = 30.0
+    idle_s_max: float = 75.0
+    connections_max: int = 2000
+
+
+@dataclass(slots=True, kw_only=True)
+class HttpRequest:
+    """One whole request: header names in lower case, values stripped, in the order received.
+
+    A handler that wants to hear of a client that goes away sets `on_gone`; it is called at most once.
+    """
+
+    method: str
+    target: str
+    header_list: list[tuple[str, str]]
+    headers: dict[str, str]
+    body: bytes
+    on_gone: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpAnswer:
+    """One whole answer; content-length is added."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    body: bytes = b""
+
+
+HttpHandler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
+Refuse = Callable[[int, str], HttpAnswer]
+"""Makes the answer to a request that never reaches the handler: status 400, 408, 413 or 431, and the reason."""
+
+
+def refuse_plainly(status: int, reason: str) -> HttpAnswer:
+    """The reason as text."""
+    return HttpAnswer(status=status, headers=[("content-type", "text/plain; charset=utf-8")], body=reason.encode())
+
+
+class HttpServer:
+    """Serves one handler on any number of listening sockets; `drain` ends it."""
+
+    def __init__(
+        self, handler: HttpHandler, *, limits: HttpLimits | None = None, refuse: Refuse = refuse_plainly
+    ) -> None:
+        self.handler = handler
+        self.limits = limits or HttpLimits()
+        self.refuse = refuse
+        self.is_draining = False
+        self.connections: set[_ServerConnection] = set()
+        self._servers: list[asyncio.Server] = []
+        self._idle = asyncio.Event()
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Accept on a bound, listening stream socket; the caller goes on owning it."""
+        loop = asyncio.get_running_loop()
+        own = listener.dup()  # The event loop closes what it is given.
+        own.setblocking(False)  # uvloop does not see to that itself.
+        if listener.family == socket.AF_UNIX:
+            server = await loop.create_unix_server(lambda: _ServerConnection(self), sock=own)
+        else:
+            server = await loop.create_server(lambda: _ServerConnection(self), sock=own)
+        self._servers.append(server)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Accept nothing more, answer what was begun, close; False if `timeout_s` cut something off."""
+        self.is_draining = True
+        for server in self._servers:
+            server.close()
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+        whole = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.connections:
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            whole = False
+        for connection in tuple(self.connections):
+            connection.abort()
+        return whole
+
+    def lost(self, connection: _ServerConnection) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        self._idle.set()
+
+
+class _ServerConnection(asyncio.Protocol):
+    """One connection; httptools calls the `on_` methods while it parses. Requests are answered one after another."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: deque[tuple[HttpRequest, bool]] = deque()
+        self._current: HttpRequest | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._target = b""
+        self._header_list: list[tuple[str, str]] = []
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self._head_bytes = 0
+        self._unfinished_bytes = 0
+        self._head_complete = False
+        self._in_message = False
+        self._is_last = False
+        self._refused = False
+        self._lingered_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are not subclasses of it.
+        if len(self._server.connections) >= self._limits.connections_max or self._server.is_draining:
+            self._transport.close()
+            return
+        self._server.connections.add(self)
+        self._arm(self._limits.head_timeout_s, self._head_too_slow)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._disarm()
+        self._waiting.clear()
+        if self._current is not None and self._current.on_gone is not None:
+            self._current.on_gone()
+        self._server.lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused or self._is_last:
+            self._linger(len(data))
+            return
+        if not self._in_message:
+            self._in_message = True
+            self._arm(self._limits.head_timeout_s, self._head_too_slow)
+        elif self._head_complete:
+            self._arm(self._limits.body_timeout_s, self._body_too_slow)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._is_last = True  # The request itself is answered as if it had not asked.
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"the request is not HTTP/1.1: {error}.")
+        if self._in_message and not self._head_complete:
+            # What the parser holds back of an unfinished line has no callback, so whole chunks are counted as well.
+            self._unfinished_bytes += len(data)
+            if self._unfinished_bytes > self._limits.head_bytes_max:
+                self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        # New lists, not cleared ones: the request before this one may still be with its handler.
+        self._target = b""
+        self._header_list, self._headers, self._body = [], {}, []
+        self._body_bytes = self._head_bytes = self._unfinished_bytes = 0
+        self._head_complete = False
+        self._in_message = True
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_list.append((name.decode("latin-1").lower(), value.decode("latin-1").strip()))
+        self._count_head(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        self._head_complete = True
+        self._headers = dict(self._header_list)
+        self._arm(self._limits.body_timeout_s, self._body_too_slow)
+        length = self._headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._limits.body_bytes_max:
+            self._refuse_body()
+        elif self._headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        if self._refused:
+            return
+        self._body.append(body)
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limits.body_bytes_max:
+            self._refuse_body()
+
+    def on_message_complete(self) -> None:
+        if self._refused:
+            return
+        self._disarm()
+        self._in_message = False
+        request = HttpRequest(
+            method=self._parser.get_method().decode("ascii"),
+            target=self._target.decode("latin-1"),
+            header_list=self._header_list,
+            headers=self._headers,
+            body=b"".join(self._body),
+        )
+        self._waiting.append((request, self._parser.should_keep_alive()))
+        if self._task is None:
+            self._task = self._loop.create_task(self._serve())
+        elif self._transport is not None:
+            self._transport.pause_reading()
+            if len(self._waiting) > _PIPELINED_MAX:
+                self._transport.abort()
+
+    def close_if_idle(self) -> None:
+        """Called while draining; a connection with work closes after its answer instead."""
+        if self._task is None and not self._in_message and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Cut off."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _serve(self) -> None:
+        assert self._transport is not None
+        try:
+            while self._waiting and not self._transport.is_closing():
+                request, keep_alive = self._waiting.popleft()
+                self._current = request
+                answer = await self._answer(request)
+                self._current = None
+                keep_alive = keep_alive and not (self._server.is_draining or self._is_last)
+                self._write(answer, keep_alive=keep_alive, is_head=request.method == "HEAD")
+                if not keep_alive:
+                    self._transport.close()
+                    return
+        finally:
+            self._task = None
+            self._current = None
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+            if not self._in_message:
+                self._arm(self._limits.idle_s_max, self._idle_too_long)
+
+    async def _answer(self, request: HttpRequest) -> HttpAnswer:
+        try:
+            return await self._server.handler(request)
+        except Exception:
+            _logger.exception("a request to %s failed", request.target[:200], extra={"action": "answer"})
+            return self._server.refuse(500, "internal error.")
+
+    def _write(self, answer: HttpAnswer, *, keep_alive: bool, is_head: bool = False) -> None:
+        assert self._transport is not None
+        lines = [_STATUS_LINES[answer.status]]
+        lines += [f"{name}: {value}" for name, value in answer.headers]
+        if answer.status not in (204, 304):
+            lines.append(f"content-length: {len(answer.body)}")
+        if not keep_alive:
+            lines.append("connection: close")
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        self._transport.write(head if is_head or answer.status in (204, 304) else head + answer.body)
+
+    def _count_head(self, count: int) -> None:
+        self._head_bytes += count
+        if self._head_bytes > self._limits.head_bytes_max:
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, f"the request head is over {self._limits.head_bytes_max} bytes.")
+
+    def _refuse_body(self) -> None:
+        self._refuse(413, f"the request body is over {self._limits.body_bytes_max} bytes.")
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Answer at once and read on a while: a close with unread data would take the answer from the client."""
+        if self._refused or self._transport is None or self._transport.is_closing():
+            return
+        if self._task is not None:
+            self._is_last = True  # Out of turn: the answers before this one go first, then the connection ends.
+            return
+        self._refused = True
+        self._body.clear()
+        self._lingered_bytes = 0
+        self._write(self._server.refuse(status, reason), keep_alive=False)
+        self._transport.write_eof()
+        self._arm(self._limits.body_timeout_s, self._idle_too_long)
+
+    def _linger(self, count: int) -> None:
+        self._lingered_bytes += count
+        if self._lingered_bytes > _LINGER_BYTES_MAX and self._transport is not None:
+            self._transport.abort()
+
+    def _head_too_slow(self) -> None:
+        if self._in_message:
+            self._refuse(408, f"the request head took over {self._limits.head_timeout_s:g} s.")
+        self._idle_too_long()
+
+    def _body_too_slow(self) -> None:
+        self._refuse(408, f"the request body paused for over {self._limits.body_timeout_s:g} s.")
+        self._idle_too_long()
+
+    def _idle_too_long(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _arm(self, after_s: float, action: Callable[[], None]) -> None:
+        self._disarm()
+        self._timer = self._loop.call_later(after_s, action)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in http.HTTPStatus}
