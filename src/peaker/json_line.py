@@ -50,7 +50,7 @@ class JsonLine:
             return
         line = json.dumps(message).encode() + b"\n"
         # A duplicate, since the sender may close its own before the line has left.
-        self._leaving.append((line, handed.dup() if handed is not None else None))
+        self._leaving.append((line, _duplicate(handed) if handed is not None else None))
         self._leaving_bytes += len(line)
         if self._leaving_bytes > LINE_BYTES_MAX + len(line):
             self.close()
@@ -129,3 +129,12 @@ class JsonLine:
         if message.get("descriptor") is True and self._handed:
             handed = socket.socket(fileno=self._handed.popleft())
         self._on_message(self, message, handed)
+
+
+def _duplicate(original: socket.socket) -> socket.socket:
+    """A second descriptor of the same socket.
+
+    socket.dup() would also set the time-out it knows, and with that O_NONBLOCK, which both descriptors share with every
+    process that has the socket: a listening one would turn blocking under those who accept from it.
+    """
+    return socket.socket(fileno=os.dup(original.fileno()))

@@ -102,6 +102,27 @@ def test_a_socket_is_handed_over_and_stays_open_after_the_sender_closed_its_own(
     run(main())
 
 
+def test_handing_a_socket_over_leaves_it_non_blocking_for_all_who_have_it(run: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as original:
+            os.set_blocking(original.fileno(), False)
+            # As in a process that was given the descriptor's number: Python knows of no time-out here.
+            inherited = socket.socket(fileno=os.dup(original.fileno()))
+
+            async def hand(_: dict[str, Any]) -> WithSocket:
+                return WithSocket(inherited)
+
+            server = _server(tmp_path / "w.sock", commands={"listener": hand})
+            client = await ControlClient.connect(tmp_path / "w.sock")
+            (await client.receive_socket()).close()
+            inherited.close()
+            assert not os.get_blocking(original.fileno())
+        client.close()
+        server.close()
+
+    run(main())
+
+
 def test_slow_and_quick_commands_of_one_connection_do_not_wait_for_each_other(run: Any, tmp_path: Path) -> None:
     async def main() -> None:
         release = asyncio.Event()

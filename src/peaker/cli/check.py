@@ -12,6 +12,8 @@ from peaker.app import environment, find_settings, functions, load_target, load_
 from peaker.cli import present
 from peaker.cli.options import json_option, settings_options
 from peaker.policy.consistency import check_consistency
+from peaker.policy.placement import explain
+from peaker.policy.resources import check_resources
 from peaker.settings import Settings
 
 
@@ -33,8 +35,7 @@ def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -
       peaker check --json
     """  # noqa: D301
     settings = find_settings(config, stage)
-    check_consistency(settings, worker_count(settings))
-    environment(settings)
+    check_settings(settings)
     if not no_import:
         _import_all(settings)
     found = _found(settings)
@@ -42,6 +43,16 @@ def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -
         present.data(found)
         return
     present.out(_text(found, imported=not no_import))
+
+
+def check_settings(settings: Settings) -> None:
+    """Everything that can be refused before a process is started; raises SettingsError."""
+    workers = worker_count(settings)
+    check_consistency(settings, workers)
+    check_resources(settings, settings.servers.count_max * workers)
+    explain(settings)
+    functions(settings)
+    environment(settings)
 
 
 def _import_all(settings: Settings) -> None:
@@ -68,7 +79,9 @@ def _found(settings: Settings) -> dict[str, Any]:
              "concurrency_max": spec.concurrency_max}
             for spec in functions(settings)
         ],
-        "routes": [],
+        "routes": [
+            {"route": line.route, "placement": line.placement, "reason": line.reason} for line in explain(settings)
+        ],
     }  # fmt: skip
 
 
@@ -83,8 +96,7 @@ def _text(found: dict[str, Any], *, imported: bool) -> str:
         f"{function['timeout_s']:g} s, at most {function['concurrency_max']} instances"
         for function in found["functions"]
     ]
-    if found["routes"]:
-        rows = [["route", "placement", "because"]]
-        rows += [[route["path"], route["placement"], route["reason"]] for route in found["routes"]]
-        lines += ["", present.table(rows)]
+    rows = [["route", "placement", "because"]]
+    rows += [[route["route"], route["placement"], route["reason"]] for route in found["routes"]]
+    lines += ["", present.table(rows)]
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ import click
 
 from peaker.app import find_settings, worker_count
 from peaker.cli import present
+from peaker.cli.check import check_settings
 from peaker.cli.options import settings_options, state_of, state_option
-from peaker.policy.consistency import check_consistency
+from peaker.policy.placement import explain
 from peaker.settings import Settings, replaced
 
 if TYPE_CHECKING:
@@ -39,14 +41,9 @@ def command(*, config: str | None, stage: str, state: Path | None, listen: str |
     settings = find_settings(config, stage)
     if listen is not None:
         settings = replaced(settings, "app.listen", listen, where="--listen")
-    check(settings)
+    check_settings(settings)
     present.log_to_stderr()
     asyncio.run(_run(settings, state_of(settings, state).root))
-
-
-def check(settings: Settings) -> None:
-    """Everything that can be refused before a process is started; raises SettingsError."""
-    check_consistency(settings, worker_count(settings))
 
 
 async def _run(settings: Settings, root: Path) -> None:
@@ -82,10 +79,17 @@ async def _announce(supervisor: Supervisor, settings: Settings, root: Path) -> N
     workers = worker_count(settings)
     servers = len(await supervisor.servers())
     present.say(f"peaker: servers: {servers} of at most {settings.servers.count_max}, {workers} workers each")
-    for line in functions_lines(supervisor, settings):
+    for line in [*placement_lines(settings), *functions_lines(supervisor, settings)]:
         present.say(f"peaker: {line}")
     present.say(f"peaker: ops on {ops_url}" + (f", Lambda endpoint {lambda_endpoint}" if lambda_endpoint else ""))
     present.say(f"peaker: serving {app_url}")
+
+
+def placement_lines(settings: Settings) -> list[str]:
+    """How many routes may run where; `peaker check` shows each with its reason."""
+    placements = Counter(line.placement for line in explain(settings))
+    counted = ", ".join(f"{count} {placement}" for placement, count in sorted(placements.items()))
+    return [f"placements: {counted} (`peaker check` says why)"]
 
 
 def functions_lines(supervisor: Supervisor, settings: Settings) -> list[str]:

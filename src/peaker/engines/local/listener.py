@@ -61,10 +61,16 @@ def holders_of_port(port: int) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         # Processes end while this runs, and those of other users may not be looked into.
         with contextlib.suppress(OSError):
-            links = {str(descriptor.readlink()) for descriptor in (process / "fd").iterdir()}
-            if links & inodes:
+            if any(_link(descriptor) in inodes for descriptor in (process / "fd").iterdir()):
                 found.append(f"{(process / 'comm').read_text(encoding='utf-8').strip()} (pid {process.name})")
     return sorted(found)
+
+
+def _link(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except OSError:
+        return ""  # Closed meanwhile.
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[object, ...]]:

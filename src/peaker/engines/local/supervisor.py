@@ -33,6 +33,8 @@ from peaker.settings import Settings
 KILL_GRACE_S = 2.0
 """A process ends its own drain at drain_s_max; the supervisor's knife falls this much later."""
 FAILED_GRACE_S = 2.0
+STARTS_MAX = 3
+"""At the first start of all, a process that ends without saying why is started this often."""
 
 _logger = logging.getLogger("peaker.supervisor")
 
@@ -52,9 +54,10 @@ class Supervisor:
         self._workers_per_server = worker_count(settings)
         self._servers = servers
         self._host = supervision.host_wanted(settings)
-        self._rows = supervision.table_rows(
-            settings.servers.count_max * self._workers_per_server, self._workers_per_server
-        )
+        workers_max = settings.servers.count_max * self._workers_per_server
+        self._rows = supervision.table_rows(workers_max, self._workers_per_server)
+        # Connections of a [[resource]] were counted for workers_max processes; one that drains still holds its own.
+        self._workers_at_once = workers_max if settings.resource else self._rows
         self._members: list[Member] = found.members
         self._failures: dict[Role, int] = {}
         self._retry_at_s: dict[Role, float] = {}
@@ -135,15 +138,16 @@ class Supervisor:
         if os.getpid() == 1:
             asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
         try:
-            while not (self._is_stopping and not self._members):
+            while True:
                 self._wake.clear()
                 next_s = self._reconcile()
                 await self._tell_progress()
+                if self._is_stopping and not self._members:
+                    break
                 timeout_s = max(0.0, next_s - self._clock.now_s()) if next_s is not None else None
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(timeout_s):
                         await self._wake.wait()
-            await self._tell_progress()
         finally:
             self._close()
         if self._start_error is not None:
@@ -243,7 +247,7 @@ class Supervisor:
         row, name = None, role.kind.value
         if role.kind is Kind.WORKER:
             taken = {member.row for member in self._members if member.row is not None}
-            row = supervision.free_row(self._rows, taken)
+            row = supervision.free_row(min(self._rows, self._workers_at_once), taken)
             if row is None:
                 return  # Draining workers hold every row; the end of one of them wakes this loop.
             name = f"worker-{row}"
@@ -303,8 +307,8 @@ class Supervisor:
         delay_s = supervision.restart_delay_s(failures)
         self._failures[member.role] = failures
         self._retry_at_s[member.role] = now_s + delay_s
-        if member.error and not self._was_settled:
-            self._give_up(member)
+        if not self._was_settled and (member.error or failures >= STARTS_MAX):
+            self._give_up(member, member.error or f"it {how} {failures} times in a row.")
             return
         again = f"in {delay_s:g} s (death {failures} in a row)" if delay_s else "at once"
         _logger.warning(
@@ -312,9 +316,9 @@ class Supervisor:
             extra={"action": "restart"},
         )  # fmt: skip
 
-    def _give_up(self, member: Member) -> None:
+    def _give_up(self, member: Member, reason: str) -> None:
         """The first start of all: what does not start now will not start later either, so it is said and ended."""
-        error = AppStartError(member.error, where=member.name)
+        error = AppStartError(reason, where=member.name)
         if member.child.exit_status in (1, 2):
             error.exit_code = member.child.exit_status
         self._start_error = self._start_error or error
