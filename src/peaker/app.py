@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import os
@@ -54,7 +55,7 @@ def find_settings(explicit: str | None, stage: str = "") -> Settings:
         return load_settings(Path(explicit), stage)
     for name in ("peaker.toml", "pyproject.toml"):
         path = Path(name)
-        if path.exists() and (name == "peaker.toml" or "[tool.peaker" in path.read_text(encoding="utf-8")):
+        if path.is_file() and (name == "peaker.toml" or b"[tool.peaker" in path.read_bytes()):
             return load_settings(path, stage)
     raise SettingsError(
         "no peaker.toml and no pyproject.toml with [tool.peaker] here.",
@@ -101,24 +102,33 @@ def environment(settings: Settings) -> dict[str, str]:
     """The variables of env_file, then those of [env] above them.
 
     Raises:
-        SettingsError: a line of env_file is not NAME=value.
+        SettingsError: env_file cannot be read, or a line of it is not NAME=value.
     """
+    if not settings.app.env_file:
+        return dict(settings.env)
+    path = Path(settings.directory, settings.app.env_file)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise SettingsError(f"app.env_file cannot be read: {error.strerror}.", where=str(path)) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"app.env_file is not UTF-8 at byte {error.start}.", where=str(path)) from error
     variables: dict[str, str] = {}
-    if settings.app.env_file:
-        path = Path(settings.directory, settings.app.env_file)
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise SettingsError(f"app.env_file cannot be read: {error.strerror}.", where=str(path)) from error
-        for number, line in enumerate(lines, 1):
-            stripped = line.strip().removeprefix("export ")
-            if not stripped or stripped.startswith("#"):
-                continue
-            name, equals, value = stripped.partition("=")
-            if not equals or not name.strip().isidentifier():
-                raise SettingsError("not a line of the form NAME=value.", where=f"{path}:{number}")
-            variables[name.strip()] = value.strip().strip("\"'")
+    for number, line in enumerate(lines, 1):
+        stripped = line.strip().removeprefix("export ")
+        if stripped and not stripped.startswith("#"):
+            name, value = _assignment(stripped, f"{path}:{number}")
+            variables[name] = value
     return variables | settings.env
+
+
+def _assignment(line: str, where: str) -> tuple[str, str]:
+    name, equals, value = (part.strip() for part in line.partition("="))
+    if not equals or not (name.isidentifier() and name.isascii()):
+        # The line may hold a secret, so it is not shown.
+        raise SettingsError("not a line of the form NAME=value.", where=where)
+    is_quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'"
+    return name, value[1:-1] if is_quoted else value
 
 
 def pool_variables(settings: Settings, *, in_instance: bool) -> dict[str, str]:
@@ -152,7 +162,7 @@ def load_target(target: str, directory: str) -> Any:
         for part in attribute.removesuffix("()").split("."):
             found = getattr(found, part)
         return found() if is_factory else found  # type: ignore[operator]
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a module may end the process by sys.exit(); here that is its mistake
         raise AppImportError(
             f"{target!r} does not import: {type(error).__name__}: {error}{_user_frames(error)}",
             remedy=f"Imports start in {directory}.",
@@ -170,9 +180,23 @@ def _user_frames(error: BaseException) -> str:
 
 
 def is_asgi(application: Any) -> bool:
-    """ASGI 3 applications are coroutine functions, or objects whose `__call__` is one; all else is WSGI."""
-    call = application if inspect.isfunction(application) or inspect.ismethod(application) else application.__call__
-    return inspect.iscoroutinefunction(call)
+    """Tell ASGI from WSGI.
+
+    ASGI 3 applications are coroutine functions, objects whose `__call__` is one, and `functools.partial` of either. A
+    plain function around one of them, as tracing libraries make it, is told by what it must be given: ASGI has three
+    arguments (scope, receive, send), WSGI two (environ, start_response).
+    """
+    called = application
+    while isinstance(called, functools.partial):
+        called = called.func
+    if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(getattr(called, "__call__", None)):  # noqa: B004
+        return True
+    try:
+        parameters = inspect.signature(application).parameters.values()
+    except (TypeError, ValueError):  # written in C, without a signature
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(one.kind in positional and one.default is one.empty for one in parameters) == 3
 
 
 WSGI_THREADS = 10
@@ -183,9 +207,14 @@ def load_web(settings: Settings) -> ASGIApp:
     """The web app as ASGI; a WSGI app is adapted by a2wsgi.
 
     Raises:
-        AppImportError: the target does not import or is not callable.
+        AppImportError: the target does not import, is not callable, or is a class.
     """
     application = load_callable(settings.app.web, settings.directory)
+    if inspect.isclass(application):
+        raise AppImportError(
+            f"{settings.app.web!r} is a class, not an application.",
+            remedy=f"Write {settings.app.web + '()'!r} to make one of it.",
+        )
     return application if is_asgi(application) else adapt_wsgi(application, WSGI_THREADS)
 
 

@@ -48,24 +48,35 @@ def _question(channel: socket.socket, warm_up: str, give_up_s: float, limit_s: f
     try:
         channel.sendall(frames.pack({"kind": "check"}))
         if warm_up:
-            head = {"kind": "run", "request_id": "warm-up", "deadline_s": give_up_s, "cold": True, "init_ms": 0.0}
+            head: frames.Head = {
+                "kind": "run",
+                "request_id": "warm-up",
+                "deadline_s": give_up_s,
+                "cold": True,
+                "init_ms": 0.0,
+            }
             channel.sendall(frames.pack(head, warm_up_event(warm_up)))
-        for expected in ["ready", "checked", *(["result"] if warm_up else [])]:
+        for expected in ("ready", "checked", "result")[: 3 if warm_up else 2]:
             channel.settimeout(max(0.001, give_up_s - time.monotonic()))
-            frame = frames.receive(channel)
-            if frame is None:
-                return Trial("ended", "the channel ended")
-            head, body = frame
-            if head["kind"] == "failed":
-                return Trial(head["error"], head["message"])
-            if head["kind"] != expected:
-                return Trial("canary", f"a trial instance answered {head['kind']!r} where {expected!r} was due")
-            if head.get("function_error"):
-                return Trial("canary", f"a trial instance failed the warm-up: {json.loads(body)['errorMessage']}")
+            if (trial := _judge(frames.receive(channel), expected)).failure:
+                return trial
     except TimeoutError:
         return Trial("canary", f"a trial instance did not answer within {limit_s:g} s")
     except (OSError, frames.FrameError):
         return Trial("ended", "the channel broke")
+    return Trial()
+
+
+def _judge(frame: tuple[frames.Head, bytes] | None, expected: str) -> Trial:
+    if frame is None:
+        return Trial("ended", "the channel ended")
+    head, body = frame
+    if head["kind"] == "failed":
+        return Trial(head["error"], head["message"])
+    if head["kind"] != expected:
+        return Trial("canary", f"a trial instance answered {head['kind']!r} where {expected!r} was due")
+    if head.get("function_error"):
+        return Trial("canary", f"a trial instance failed the warm-up: {json.loads(body)['errorMessage']}")
     return Trial()
 
 

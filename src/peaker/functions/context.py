@@ -69,9 +69,7 @@ def client_context_from(document: Any) -> ClientContext | None:
     """The object the caller sent, in the members AWS's client gives it; None where none was sent."""
     if not isinstance(document, dict):
         return None
-    return ClientContext(
-        custom=document.get("custom"), env=document.get("env"), client=document.get("client")
-    )
+    return ClientContext(custom=document.get("custom"), env=document.get("env"), client=document.get("client"))
 
 
 class _RequestIdFilter(logging.Filter):

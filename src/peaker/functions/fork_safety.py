@@ -11,7 +11,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Container
+from collections.abc import Container
 from pathlib import Path
 
 _SETTLE_S = 1.0
@@ -49,11 +49,11 @@ def other_threads() -> list[str]:
     tasks = Path("/proc/self/task")
     if not tasks.exists():
         return sorted(name for native_id, name in python_names.items() if native_id != own)
-    names = []
-    for entry in tasks.iterdir():
-        if (native_id := int(entry.name)) != own:
-            names.append(python_names.get(native_id) or _thread_command(entry))
-    return sorted(names)
+    return sorted(
+        python_names.get(int(entry.name)) or _thread_command(entry)
+        for entry in tasks.iterdir()
+        if int(entry.name) != own
+    )
 
 
 def _thread_command(entry: Path) -> str:
@@ -65,14 +65,9 @@ def _thread_command(entry: Path) -> str:
 
 def open_connections(own_fds: Container[int]) -> list[str]:
     """Peers of all connected sockets, and event loops left open, among the descriptors that are not our own."""
-    found = []
-    for name in os.listdir("/proc/self/fd") if Path("/proc/self/fd").exists() else ():
-        fd = int(name)
-        if fd in own_fds:
-            continue
-        if peer := _peer(fd):
-            found.append(peer)
-    return sorted(found)
+    listing = Path("/proc/self/fd")
+    fds = [int(entry.name) for entry in listing.iterdir()] if listing.exists() else []
+    return sorted(peer for fd in fds if fd not in own_fds and (peer := _peer(fd)))
 
 
 def _peer(fd: int) -> str:
@@ -100,5 +95,3 @@ def _peer_name(connection: socket.socket) -> str:
 def _counted(names: list[str], noun: str) -> str:
     shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
     return f"{len(names)} {noun}{'' if len(names) == 1 else 's'} ({shown})"
-
-

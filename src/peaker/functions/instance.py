@@ -64,7 +64,7 @@ def as_asgi(application: Callable[..., Any]) -> ASGIApp:
 
 
 def _serve_handler(function: handler.Handler, channel: socket.socket, start_rss_kb: int) -> int:
-    channel.sendall(frames.pack({"kind": "ready", "pid": os.getpid()}))
+    channel.sendall(frames.pack({"kind": "ready", "resident_kb": start_rss_kb}))
     while (frame := frames.receive(channel)) is not None:
         head, event = frame
         if head["kind"] == "check":
@@ -77,7 +77,7 @@ def _serve_handler(function: handler.Handler, channel: socket.socket, start_rss_
 
 
 async def _serve_web(application: ASGIApp, channel: socket.socket, start_rss_kb: int) -> int:
-    channel.setblocking(False)  # noqa: FBT003
+    channel.setblocking(False)
     loop = asyncio.get_running_loop()
     web = WebApp(application)
     try:
@@ -85,7 +85,7 @@ async def _serve_web(application: ASGIApp, channel: socket.socket, start_rss_kb:
     except PeakerError as error:
         await loop.sock_sendall(channel, frames.pack({"kind": "failed", "error": "start", "message": str(error)}))
         return 1
-    await loop.sock_sendall(channel, frames.pack({"kind": "ready", "pid": os.getpid()}))
+    await loop.sock_sendall(channel, frames.pack({"kind": "ready", "resident_kb": start_rss_kb}))
     reader = frames.FrameReader()
     while data := await loop.sock_recv(channel, _READ_BYTES):
         for head, event in reader.feed(data):

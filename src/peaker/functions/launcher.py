@@ -6,126 +6,42 @@ A `Launcher` keeps one zygote on the best rung that is safe for the user's code 
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import os
+import secrets
+import socket
+import sys
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from typing import Any
 
 from peaker.app import FunctionSpec
-from peaker.errors import FunctionCrashed
+from peaker.errors import AppImportError, AppStartError, PeakerError, Unavailable
+from peaker.functions import proc
+from peaker.functions.forked import Instance, InstanceDied, Outcome
+from peaker.functions.function_environment import function_environment
 from peaker.functions.limits import Limits
+from peaker.functions.rung import Rung
+from peaker.functions.zygote_link import Event, ZygoteLink
 from peaker.settings import Settings
+from peaker.units import MIB, vcpus
+
+__all__ = ["Instance", "InstanceDied", "Launcher", "OnLog", "Outcome", "Rung"]
 
 OnLog = Callable[[str, str], None]
 """Called with the request id ("" while the instance starts) and one line of the function's output, without its end."""
 
+CANARY_S = 10.0
+"""Time for the trial instance of a zygote; an instance that takes longer than this is not worth a fork."""
 
-class Rung(Enum):
-    """How much of the user's code a zygote holds when it forks; the best that is safe."""
+INSTANCE_OWN_MB_MIN = 16
+"""Memory an instance must have left for itself above the zygote's."""
 
-    WARMED = "warmed"
-    """Imported, started, asked the warm-up request, stopped again."""
-    IMPORTED = "imported"
-    """Imported, nothing run."""
-    FRESH = "fresh"
-    """Nothing: every instance imports the code itself."""
+_WATCH_S = 0.25
+"""Between looks of the memory watchdog, where no cgroup holds the limit."""
 
-
-class InstanceDied(FunctionCrashed):  # noqa: N818 - named for the outcome
-    """The instance's process ended while it ran an invocation; the effect is unknown.
-
-    `error_type` and `message` are what Lambda would answer: `Sandbox.Timedout`, `Runtime.ExitError` or
-    `Runtime.OutOfMemory`; `payload()` is that answer as JSON.
-    """
-
-    def __init__(self, message: str, *, error_type: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.error_type = error_type
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether it was killed at its deadline."""
-        return self.error_type == "Sandbox.Timedout"
-
-    def payload(self, request_id: str) -> bytes:
-        """The JSON body that goes with X-Amz-Function-Error: Unhandled."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One invocation that came back from its instance."""
-
-    payload: bytes
-    function_error: str = ""
-    """"" for success, else `Unhandled`."""
-    cold: bool = False
-    init_ms: float = 0.0
-    duration_ms: float = 0.0
-    max_memory_mb: int = 0
-    log_lines_dropped: int = 0
-
-
-class Instance:
-    """One forked copy of a function. Made by `Launcher.fork`, ready to run."""
-
-    name: str
-    """Unique over hosts and time; the last part of the log stream."""
-    pid: int
-    started_at_s: float
-    """Monotonic time at which the fork was asked for."""
-    init_ms: float
-    """From there to ready: fork, imports that were left to do, lifespan."""
-    invocations: int
-    """Invocations begun."""
-    on_exit: Callable[[Instance], None] | None
-    """Set by the owner; called once when the process has ended, for whatever reason, also after `kill` and `close`."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process is there and its channel open."""
-        raise NotImplementedError
-
-    async def run(
-        self,
-        payload: bytes,
-        *,
-        request_id: str,
-        deadline_s: float,
-        headers: Mapping[str, str] | None = None,
-        cold: bool = False,
-    ) -> Outcome:
-        """Run one invocation; one at a time.
-
-        Args:
-            payload: the event as JSON.
-            request_id: unique; tags the log lines and is `context.aws_request_id`.
-            deadline_s: reading of `time.monotonic` at which the instance is killed if it has not answered.
-            headers: of the Invoke request, names in lower case; `traceparent`, `x-amzn-trace-id` and
-                `x-amz-client-context` reach the function.
-            cold: whether this invocation waited for the start; told to the function's caller in the run notes.
-
-        Raises:
-            InstanceDied: it exited, was killed by the kernel, or was killed here at the deadline. The process is gone
-                (or as good as) and the instance must not be used again.
-        """
-        raise NotImplementedError
-
-    def kill(self) -> None:
-        """End it now, with everything it started; returns at once, `on_exit` follows."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Let it end by itself (lifespan shutdown) within two seconds, then kill; returns at once, `on_exit` follows."""
-        raise NotImplementedError
-
-    def freeze(self) -> None:
-        """Stop its CPU time between invocations, as Lambda does."""
-        raise NotImplementedError
-
-    def thaw(self) -> None:
-        """Give it CPU time again."""
-        raise NotImplementedError
+_STOP_S_MAX = 5.0
 
 
 class Launcher:
@@ -133,16 +49,6 @@ class Launcher:
 
     `settings.functions.like` says whether instances get Lambda's CPU share and read-only disk.
     """
-
-    spec: FunctionSpec
-    rung: Rung
-    rung_reason: str
-    """One sentence that says why it is not WARMED; "" where it is."""
-    zygote_pid: int
-    """0 while there is none."""
-    zygote_rss_bytes: int
-    warnings: list[str]
-    """Sentences for the user about what this machine cannot enforce."""
 
     def __init__(
         self,
@@ -153,8 +59,38 @@ class Launcher:
         limits: Limits,
         on_log: OnLog,
         on_death: Callable[[str], None] | None = None,
+        canary_s: float = CANARY_S,
     ) -> None:
-        raise NotImplementedError
+        self.spec = spec
+        self.rung = Rung.WARMED if spec.web else Rung.IMPORTED
+        self.rung_reason = ""
+        """One sentence that says why it is not the best rung; "" where it is."""
+        if sys.platform != "linux":
+            self.rung, self.rung_reason = Rung.FRESH, "Forking with code imported is only safe on Linux."
+        self.zygote_rss_bytes = 0
+        self.warnings: list[str] = []
+        """Sentences for the user about the function and about what this machine cannot enforce."""
+        self._settings = settings
+        self._is_like_lambda = settings.functions.like == "lambda"
+        self._environment = function_environment(spec, settings, environment)
+        self._limits = limits
+        self._on_log = on_log
+        self._on_death = on_death
+        self._canary_s = canary_s
+        self._zygote: ZygoteLink | None = None
+        self._zygote_virtual_bytes = 0
+        self._prepared: asyncio.Future[Event] | None = None
+        self._step = ""
+        self._number = 0
+        self._starting: dict[int, Instance] = {}
+        self._instances: dict[str, Instance] = {}
+        self._by_pid: dict[int, Instance] = {}
+        self._watchdog: asyncio.TimerHandle | None = None
+
+    @property
+    def zygote_pid(self) -> int:
+        """0 while there is none."""
+        return self._zygote.pid if self._zygote is not None else 0
 
     async def start(self) -> None:
         """Start the zygote at the best safe rung; also used again after `on_death`. Living instances are not touched.
@@ -163,17 +99,218 @@ class Launcher:
             AppImportError: the target does not import; names the user's error.
             AppStartError: it imports but does not start (lifespan failed, or it does not fit into memory_mb).
         """
-        raise NotImplementedError
+        self.warnings = list(self._limits.notices)
+        while True:
+            event = await self._prepare_zygote()
+            if event["event"] == "ready":
+                break
+            self._kill_zygote()
+            if event["event"] == "failed":
+                raise _start_error(event)
+            self._step_down(event)
+        self.zygote_rss_bytes = event["resident_bytes"]
+        self._zygote_virtual_bytes = event["virtual_bytes"]
+        self._refuse_if_too_large()
+
+    async def _prepare_zygote(self) -> Event:
+        """Start a process and wait until it is ready or says why it is not; a step that hangs counts as unsafe."""
+        self._prepared = asyncio.get_running_loop().create_future()
+        self._zygote = ZygoteLink(
+            directory=self._settings.directory,
+            environment=self._environment,
+            on_event=self._take_event,
+            on_end=self._zygote_ended,
+            on_line=lambda line: self._on_log("", line),
+        )
+        start_s_max = self._settings.servers.start_s_max
+        order = {
+            "command": "prepare",
+            "spec": dataclasses.asdict(self.spec),
+            "directory": self._settings.directory,
+            "rung": self.rung.value,
+            "canary_s": self._canary_s,
+            "start_s_max": start_s_max,
+            "kill_strays": not any("memory" in h.controllers for h in self._limits.hierarchies),
+        }
+        try:
+            self._zygote.send(order)
+            async with asyncio.timeout(start_s_max + self._canary_s):
+                return await self._prepared
+        except TimeoutError:
+            return self._ended_early(f"{self._step} took longer than {start_s_max:g} s")
+        except BaseException:
+            self._kill_zygote()
+            raise
+
+    def _step_down(self, event: Event) -> None:
+        """Go to the best rung that this finding leaves."""
+        self.rung = Rung.FRESH if event["step"] == "import" else self.rung.below
+        how = {Rung.IMPORTED: "imported but not warmed", Rung.FRESH: "as fresh processes, each importing by itself"}
+        self.rung_reason = f"Instances of {self.spec.name} start {how[self.rung]}: {event['text']}."
+
+    def _refuse_if_too_large(self) -> None:
+        zygote_mb = -(-self.zygote_rss_bytes // MIB)
+        if zygote_mb + INSTANCE_OWN_MB_MIN > self.spec.memory_mb:
+            self._kill_zygote()
+            raise AppStartError(
+                f"function {self.spec.name} takes {zygote_mb} MB before its first invocation; "
+                f"memory_mb = {self.spec.memory_mb} is too little.",
+                remedy=f"Set memory_mb to {zygote_mb + INSTANCE_OWN_MB_MIN} at least.",
+            )
+
+    def _kill_zygote(self) -> None:
+        zygote, self._zygote = self._zygote, None
+        if zygote is not None:
+            zygote.kill()
 
     async def fork(self) -> Instance:
         """Fork an instance and wait until it is ready to run; safe to call many at once.
 
         Raises:
-            AppStartError: the instance did not get ready (its lifespan failed, its import failed, it took too long).
-            Unavailable: there is no zygote now.
+            AppImportError: the instance imports by itself, and its import failed.
+            AppStartError: the instance did not get ready (its lifespan failed, it died, it took too long).
+            Unavailable: there is no zygote now, or the system would not fork.
         """
-        raise NotImplementedError
+        zygote = self._zygote
+        if zygote is None:
+            raise Unavailable(f"function {self.spec.name} has no zygote now.")
+        instance = self._make_instance()
+        self._starting[self._number] = instance
+        ours, theirs = socket.socketpair()
+        join_fds = instance.enclosure.open_to_join()
+        try:
+            with theirs:
+                fds = [theirs.fileno(), instance.log_pipe.write_fd, *join_fds]
+                zygote.send({"command": "fork", "id": self._number, **self._bounds(instance)}, fds)
+            # While the zygote forks, the host prepares its own end.
+            await instance.connect(ours)
+            await instance.ready(self._settings.servers.start_s_max)
+        except (BrokenPipeError, BufferError) as error:
+            instance.abandon()
+            raise Unavailable(f"function {self.spec.name} cannot fork: {error}.") from error
+        except BaseException:
+            instance.abandon()
+            raise
+        finally:
+            for fd in join_fds:
+                os.close(fd)
+            instance.log_pipe.given_away()
+        self._watch_memory()
+        return instance
+
+    def _make_instance(self) -> Instance:
+        self._number += 1
+        own_bytes = self.spec.memory_mb * MIB - self.zygote_rss_bytes
+        enclosure = self._limits.enclose(
+            memory_bytes=own_bytes,
+            vcpus=vcpus(self.spec.memory_mb) if self._is_like_lambda else 0.0,
+            read_only=self._is_like_lambda,
+        )
+        instance = Instance(
+            # As Lambda names log streams: the day, the version, and what no other has.
+            name=f"{time.strftime('%Y/%m/%d', time.gmtime())}/[$LATEST]{secrets.token_hex(16)}",
+            on_log=self._on_log,
+            on_end=self._instance_ended,
+            enclosure=enclosure,
+            shared_bytes=self.zygote_rss_bytes,
+            kill_by_zygote=self._kill_by_zygote,
+        )
+        self._instances[instance.name] = instance
+        return instance
+
+    def _bounds(self, instance: Instance) -> dict[str, Any]:
+        """What the instance is told about itself."""
+        enclosure = instance.enclosure
+        bounds: dict[str, Any] = {"name": instance.name, "read_only": enclosure.read_only}
+        if not enclosure.limits_memory:
+            bounds["address_space_bytes"] = self._zygote_virtual_bytes + self.spec.memory_mb * MIB
+        return bounds
+
+    def _kill_by_zygote(self, pid: int) -> None:
+        if self._zygote is not None:
+            self._zygote.send({"command": "kill", "pid": pid})
+
+    def _take_event(self, event: Event, fds: list[int]) -> None:
+        kind = event["event"]
+        if kind in ("ready", "unsafe", "failed"):
+            if self._prepared is not None and not self._prepared.done():
+                self._prepared.set_result(event)
+        elif kind == "step":
+            self._step = event["step"]
+        elif kind == "note":
+            self.warnings.append(f"function {self.spec.name}: {event['text']}.")
+        elif kind == "forked":
+            instance = self._starting.pop(event["id"])
+            self._by_pid[event["pid"]] = instance
+            instance.forked(event["pid"], fds[0] if fds else -1)
+        elif kind == "fork_failed":
+            self._starting.pop(event["id"]).start_failed(Unavailable(f"the system would not fork: {event['text']}."))
+        elif kind == "exited" and (ended := self._by_pid.get(event["pid"])) is not None:
+            ended.exited(event["status"])
+
+    def _instance_ended(self, instance: Instance) -> None:
+        del self._instances[instance.name]
+        self._by_pid.pop(instance.pid, None)
+        self._limits.release(instance.enclosure)
+
+    def _zygote_ended(self, how: str) -> None:
+        """Its process is gone, by whatever hand; its instances are our children now and go on."""
+        starting, self._starting = self._starting, {}
+        for instance in starting.values():
+            instance.start_failed(Unavailable(f"the zygote of function {self.spec.name} {how} while it forked."))
+        for instance in list(self._by_pid.values()):
+            instance.reap_orphan()
+        if self._prepared is not None and not self._prepared.done():
+            text = f"its process {how} while {self._step or 'starting'}"
+            self._prepared.set_result(self._ended_early(text))
+        elif self._zygote is not None:
+            self._zygote = None
+            if self._on_death is not None:
+                self._on_death(f"The zygote of function {self.spec.name} {how}.")
+
+    def _ended_early(self, text: str) -> Event:
+        """A process that did not live to say what happened: unsafe where something was being run, else a failure."""
+        is_last = self.rung is Rung.FRESH or self._step.startswith("importing")
+        return {"event": "failed" if is_last else "unsafe", "error": "start", "step": "warm", "text": text}
+
+    def _watch_memory(self) -> None:
+        """Where no cgroup holds the limit, look at the resident sizes now and then."""
+        if self._watchdog is None and self._instances:
+            if all(instance.enclosure.limits_memory for instance in self._instances.values()):
+                return
+            self._watchdog = asyncio.get_running_loop().call_later(_WATCH_S, self._look_at_memory)
+
+    def _look_at_memory(self) -> None:
+        self._watchdog = None
+        for instance in list(self._by_pid.values()):
+            # Pages shared with the zygote count in each process, but belong to the instance only once.
+            sizes = [proc.memory_bytes(pid)[1] for pid in proc.descendants(instance.pid)]
+            own_bytes = sum(max(0, size - instance.inherited_bytes) for size in sizes)
+            if own_bytes > self.spec.memory_mb * MIB - self.zygote_rss_bytes:
+                instance.kill("Runtime exited with error: signal: killed", "Runtime.OutOfMemory")
+        self._watch_memory()
 
     async def stop(self) -> None:
         """End the zygote and all instances and remove what was made for them."""
-        raise NotImplementedError
+        zygote, self._zygote = self._zygote, None
+        instances = list(self._instances.values())
+        for instance in instances:
+            instance.kill()
+        try:
+            async with asyncio.timeout(_STOP_S_MAX):
+                for instance in instances:
+                    await instance.wait_ended()
+        except TimeoutError:
+            self.warnings.append(
+                f"function {self.spec.name}: {len(self._instances)} instances did not end when killed."
+            )
+        if zygote is not None:
+            zygote.kill()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+
+
+def _start_error(event: Event) -> PeakerError:
+    kind = AppImportError if event["error"] == "import" else AppStartError
+    return kind(event["text"])

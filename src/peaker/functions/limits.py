@@ -1,19 +1,178 @@
-"""What an instance may use: memory, CPU share, disk. Found once per host; the best mechanism that is there and writable."""
+"""What an instance may use: memory, CPU share, disk; by the best mechanism that is there and writable.
+
+Memory of an instance is the zygote's resident pages, which it shares, and its own private ones; so its own may take
+`memory_mb` less the zygote's size. A cgroup holds it to that exactly, with all its children. Without one, RLIMIT_AS
+bounds the address space of each process and a watchdog in the launcher looks at the resident sizes.
+"""
 
 from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from peaker.functions import kernel
+from peaker.functions.cgroups import Group, Hierarchy, find_hierarchies, remove_tree
+
+
+@dataclass(slots=True)
+class Enclosure:
+    """The limits of one instance, as they stand on this machine."""
+
+    read_only: bool = False
+    _groups: list[Group] = field(default_factory=list[Group])
+
+    @property
+    def limits_memory(self) -> bool:
+        """Whether a cgroup holds its memory; otherwise RLIMIT_AS and the watchdog have to."""
+        return self._memory is not None
+
+    @property
+    def _memory(self) -> Group | None:
+        return self._controlling("memory")
+
+    def _controlling(self, controller: str) -> Group | None:
+        return next((group for group in self._groups if controller in group.hierarchy.controllers), None)
+
+    def open_to_join(self) -> list[int]:
+        """Descriptors for the instance to write "0" to; the caller closes its own copies."""
+        return [group.open_to_join() for group in self._groups]
+
+    def was_out_of_memory(self) -> bool:
+        """Whether the kernel killed a process of it for its memory."""
+        return self._memory is not None and self._memory.was_out_of_memory()
+
+    def peak_bytes(self) -> int:
+        """The most private memory it has held, 0 where that is not known."""
+        return self._memory.peak_bytes() if self._memory else 0
+
+    def freeze(self, *, frozen: bool) -> bool:
+        """Stop or continue it with all its children; False where no cgroup can."""
+        group = self._controlling("freezer")
+        if group is not None:
+            group.freeze(frozen=frozen)
+        return group is not None
+
+    def kill_all(self) -> None:
+        """End whatever is still in it."""
+        for group in self._groups[:1]:
+            group.kill_all()
+
+    def release(self) -> bool:
+        """Remove its cgroups; False while a process in them has not ended yet."""
+        self._groups = [group for group in self._groups if not group.remove()]
+        return not self._groups
 
 
 class Limits:
     """The mechanisms of this machine, shared by all launchers of one host."""
 
-    notices: list[str]
-    """Sentences about what is not enforced here and why."""
+    def __init__(self, app_name: str, hierarchies: list[Hierarchy], notices: list[str]) -> None:
+        self.notices = notices
+        """Sentences about what is not enforced here and why."""
+        self._prefix = f"peaker-{app_name}-"
+        # Process ids only mean something within their namespace, so it is part of the name.
+        self._name = f"{self._prefix}{Path('/proc/self/ns/pid').stat().st_ino if hierarchies else 0}-{os.getpid()}"
+        self.hierarchies = [hierarchy for hierarchy in hierarchies if self._prepare(hierarchy)]
+        self._number = 0
+        self._ending: list[Enclosure] = []
+        self.can_limit_disk = kernel.landlock_version() > 0
 
     @classmethod
-    def find(cls, app_name: str) -> Limits:
-        """Look at what this machine offers and remove what dead hosts of this app left behind."""
-        raise NotImplementedError
+    def find(
+        cls, app_name: str, *, like: str = "local", mountinfo: str | None = None, membership: str | None = None
+    ) -> Limits:
+        """Look at what this machine offers and remove what dead hosts of this app left behind.
+
+        Args:
+            app_name: names the cgroups.
+            like: `lambda` also looks for CPU shares and the freezer.
+            mountinfo: text of /proc/self/mountinfo where that is not to be read.
+            membership: text of /proc/self/cgroup, likewise.
+        """
+        wanted = {"memory", "cpu", "freezer"} if like == "lambda" else {"memory"}
+        limits = cls(
+            app_name,
+            find_hierarchies(wanted, _text(mountinfo, "mountinfo"), _text(membership, "cgroup")),
+            [],
+        )
+        missing = wanted - {name for hierarchy in limits.hierarchies for name in hierarchy.controllers}
+        consequences = {
+            "memory": "memory is limited by address space, and checked every quarter of a second",
+            "cpu": "instances get whole cores, not the CPU share of their memory_mb",
+            "freezer": "idle instances are stopped by SIGSTOP, their children are not",
+        }
+        limits.notices += [f"no writable {name} cgroup here: {consequences[name]}." for name in sorted(missing)]
+        if like == "lambda" and not limits.can_limit_disk:
+            limits.notices.append("this kernel has no Landlock: instances can write wherever you can.")
+        return limits
+
+    def _prepare(self, hierarchy: Hierarchy) -> bool:
+        """Make this host's own group and sweep up after dead hosts; False where it is not ours to write."""
+        try:
+            for left in hierarchy.base.glob(f"{self._name.rpartition('-')[0]}-*"):
+                if not _is_running(int(left.name.rpartition("-")[2])):
+                    remove_tree(hierarchy, left)
+            top = hierarchy.base / self._name
+            if hierarchy.version == 2:  # noqa: SIM102 - the two conditions are of different kinds
+                if enabled := " ".join(f"+{name}" for name in sorted(hierarchy.controllers - {"freezer"})):
+                    (hierarchy.base / "cgroup.subtree_control").write_text(enabled)
+                    top.mkdir(exist_ok=True)
+                    (top / "cgroup.subtree_control").write_text(enabled)
+            top.mkdir(exist_ok=True)
+        except OSError as error:
+            names = ", ".join(sorted(hierarchy.controllers))
+            self.notices.append(f"cgroups for {names} below {hierarchy.base} cannot be made: {error.strerror}.")
+            return False
+        return True
+
+    def enclose(self, *, memory_bytes: int, vcpus: float = 0.0, read_only: bool = False) -> Enclosure:
+        """Limits for one new instance; zero vcpus is no CPU limit.
+
+        Raises:
+            OSError: the kernel refused to make a cgroup.
+        """
+        self._number += 1
+        self._sweep()
+        enclosure = Enclosure(read_only and self.can_limit_disk)
+        for hierarchy in self.hierarchies:
+            path = hierarchy.base / self._name / str(self._number)
+            enclosure._groups.append(Group.make(hierarchy, path, memory_bytes, vcpus))  # noqa: SLF001
+        return enclosure
+
+    def release(self, enclosure: Enclosure) -> None:
+        """End what is left in it and remove it, later if it is not empty yet."""
+        enclosure.kill_all()
+        if not enclosure.release():
+            self._ending.append(enclosure)
+
+    def _sweep(self) -> None:
+        for enclosure in self._ending[:]:
+            enclosure.kill_all()
+            if enclosure.release():
+                self._ending.remove(enclosure)
 
     def close(self) -> None:
-        """Remove everything made here."""
-        raise NotImplementedError
+        """Kill whatever is left in the cgroups made here and remove them."""
+        for hierarchy in self.hierarchies:
+            top = hierarchy.base / self._name
+            if top.exists() and not remove_tree(hierarchy, top):
+                self.notices.append(f"cgroup {top} could not be removed: a process in it does not end.")
+        self.hierarchies = []
+
+
+def _text(given: str | None, name: str) -> str:
+    if given is not None:
+        return given
+    path = Path("/proc/self", name)
+    return path.read_text() if path.exists() else ""
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -126,7 +126,7 @@ class WebApp:
         scope: Scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
         try:
             await self._application(scope, self._lifespan_messages.get, self._lifespan_send)
-        except BaseException as error:  # most apps without lifespan raise here, and that is no failure
+        except BaseException as error:  # noqa: BLE001 - most apps without lifespan raise here, and that is no failure
             if self._started.done():
                 traceback.print_exception(error, file=sys.stderr)
         finally:

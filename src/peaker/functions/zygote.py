@@ -89,7 +89,9 @@ class Zygote:
             limit_s=self._order["start_s_max"] if rung is Rung.FRESH else self._order["canary_s"],
         )
         if trial.failure:
-            self._tell("failed" if rung is Rung.FRESH else "unsafe", error=trial.kind, step="canary", text=trial.failure)
+            self._tell(
+                "failed" if rung is Rung.FRESH else "unsafe", error=trial.kind, step="canary", text=trial.failure
+            )
             return False
         virtual_bytes, resident_bytes = proc.memory_bytes()
         self._tell("ready", resident_bytes=resident_bytes, virtual_bytes=virtual_bytes)
