@@ -7,55 +7,32 @@ fields, so a setting exists in exactly one place.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import re
 import tomllib
-import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 from peaker.errors import SettingsError
+from peaker.section_reader import Auto, Source, build_section, check_value, setting, suggestion
+from peaker.setting_checks import (
+    ADDRESS,
+    NAME,
+    NETWORKS,
+    OPTIONAL_ARN,
+    OPTIONAL_PATH,
+    OPTIONAL_TARGET,
+    ROUTE_PATH,
+    TARGET,
+    between,
+    one_of,
+)
+from peaker.toml_lines import Place, TomlLines
 
-Check = Callable[[Any], str]
-"""Returns "" for a good value, else the allowed values in words ("128 to 10240")."""
-
-_SectionType = TypeVar("_SectionType")
-
-
-def between(low: float, high: float) -> Check:
-    """Allow numbers from `low` to `high`, both included."""
-    return lambda value: "" if low <= value <= high else f"{low:g} to {high:g}"
-
-
-def one_of(*allowed: str) -> Check:
-    """Allow these words only."""
-    return lambda value: "" if value in allowed else ", ".join(allowed)
-
-
-def matching(pattern: str, meaning: str) -> Check:
-    """Allow strings that match `pattern` whole; `meaning` says so in words."""
-    compiled = re.compile(pattern)
-    return lambda value: "" if compiled.fullmatch(value) else meaning
-
-
-def setting(default: Any, help: str, check: Check | None = None) -> Any:  # noqa: A002 - it is the help text
-    """One key of a section."""
-    metadata = {"help": help, "check": check}
-    if isinstance(default, (list, dict)):
-        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-Auto = Literal["auto"]
-
-_NAME = matching(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}", "a letter, then up to 63 letters, digits, - or _")
-_TARGET = matching(r"|[\w.]+:[\w.]+(\(\))?", "module:attribute, or module:factory()")
-_ADDRESS = matching(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*):\d{1,5}", "host:port")
-_ROUTE_PATH = matching(r"/[^\s]*", "a path that begins with /; * matches anything at its end")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACEMENTS = one_of("servers", "functions", "hybrid")
 
 
@@ -63,13 +40,17 @@ _PLACEMENTS = one_of("servers", "functions", "hybrid")
 class AppSection:
     """What is run."""
 
-    name: str = setting("app", "Name of the app; names processes, cgroups and functions.", _NAME)
-    web: str = setting("", "ASGI or WSGI application, or a factory written with ().", _TARGET)
+    name: str = setting("app", "Name of the app; names processes, cgroups and functions.", NAME)
+    web: str = setting("", "ASGI or WSGI application, or a factory written with ().", OPTIONAL_TARGET)
     spill: bool = setting(False, "Let requests leave the servers. Only for apps that keep no state in the process.")
-    warm_up: str = setting("", "Path answered once by GET before instances are forked; must have no lasting effect.")
-    listen: str = setting("127.0.0.1:8000", "Where the app is served; port 0 takes a free one.", _ADDRESS)
-    ops_listen: str = setting("127.0.0.1:0", "Where /live, /ready and /status are answered.", _ADDRESS)
-    trusted_proxies: list[str] = setting([], "Addresses or networks whose X-Forwarded-* headers are believed.")
+    warm_up: str = setting(
+        "", "Path answered once by GET before instances are forked; must have no lasting effect.", OPTIONAL_PATH
+    )
+    listen: str = setting("127.0.0.1:8000", "Where the app is served; port 0 takes a free one.", ADDRESS)
+    ops_listen: str = setting("127.0.0.1:0", "Where /live, /ready and /status are answered.", ADDRESS)
+    trusted_proxies: list[str] = setting(
+        [], "Addresses or networks whose X-Forwarded-* headers are believed.", NETWORKS
+    )
     placement_header: bool = setting(False, "Say in the response header x-peaker-ran where the request ran.")
     access_log: str = setting("", 'File for one JSON line a request; "-" is standard output, "" is none.')
     env_file: str = setting("", "File of NAME=value lines put into the environment of app and functions.")
@@ -130,8 +111,8 @@ class FunctionsSection:
     like: str = setting(
         "local", "Start as fast as can be (local) or as Lambda does (lambda).", one_of("local", "lambda")
     )
-    arn: str = setting("", "Spill to this Lambda function instead of the local host.")
-    invoke_listen: str = setting("127.0.0.1:0", "Signed Invoke API port for boto3 and the AWS CLI.", _ADDRESS)
+    arn: str = setting("", "Spill to this Lambda function instead of the local host.", OPTIONAL_ARN)
+    invoke_listen: str = setting("127.0.0.1:0", "Signed Invoke API port for boto3 and the AWS CLI.", ADDRESS)
     spill_body_bytes_max: int = setting(
         1_048_576, "A request with a larger body stays on the servers.", between(0, 4_500_000)
     )
@@ -147,7 +128,7 @@ class FunctionsSection:
 class ResourceSection:
     """Something behind the app that both sides share, and its limit."""
 
-    name: str = setting("", "Name of the resource.", _NAME)
+    name: str = setting("", "Name of the resource.", NAME)
     connections_max: int = setting(0, "Connections it takes in all.", between(1, 10_000_000))
     per_worker: int = setting(1, "Connections one worker may open.", between(0, 100_000))
     per_instance: int = setting(1, "Connections one instance may open.", between(0, 100_000))
@@ -157,7 +138,7 @@ class ResourceSection:
 class RouteSection:
     """One path or pattern of paths of the web app."""
 
-    path: str = setting("", "Exact path, or a prefix followed by *.", _ROUTE_PATH)
+    path: str = setting("", "Exact path, or a prefix followed by *.", ROUTE_PATH)
     placement: str = setting("hybrid", "Where it may run.", _PLACEMENTS)
     latency_p95_ms: float | None = setting(None, "Objective of this route; absent is the app's.", between(1, 900_000))
 
@@ -166,8 +147,8 @@ class RouteSection:
 class FunctionSection:
     """One event handler."""
 
-    name: str = setting("", "Name of the function.", _NAME)
-    handler: str = setting("", "module:attribute of handler(event, context).", _TARGET)
+    name: str = setting("", "Name of the function.", NAME)
+    handler: str = setting("", "module:attribute of handler(event, context).", TARGET)
     memory_mb: int | None = setting(None, "Memory; absent is [functions].", between(128, 10_240))
     timeout_s: float | None = setting(None, "Time limit; absent is [functions].", between(0.1, 900))
     concurrency_max: int | None = setting(None, "Instances at the most; absent is [functions].", between(1, 10_000))
@@ -199,7 +180,7 @@ class Settings:
         """The reverse of `to_json`."""
         document = json.loads(text)
         directory = document.pop("directory")
-        return _build_settings(document, _Source("generation file", ""), directory)
+        return _build_settings(document, Source("generation file", TomlLines("")), directory)
 
 
 REQUIRED = {ResourceSection: ("name", "connections_max"), RouteSection: ("path",), FunctionSection: ("name", "handler")}
@@ -231,22 +212,33 @@ def load_settings(path: Path, stage: str = "") -> Settings:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"not valid TOML: {error}.", where=str(path)) from error
-    source = _Source(str(path), text)
+        line = re.search(r"\(at line (\d+)", str(error))
+        raise SettingsError(f"not valid TOML: {error}.", where=f"{path}:{line[1]}" if line else str(path)) from error
+    above: Place = ()
     if path.name == "pyproject.toml":
+        above = ("tool", "peaker")
         document = document.get("tool", {}).get("peaker", {})
-        source = _Source(str(path), text, prefix="tool.peaker.")
-        if not document:
+        if not document or not isinstance(document, dict):
             raise SettingsError("there is no [tool.peaker] table.", where=str(path))
+    return _with_stages(document, Source(str(path), TomlLines(text), above), path, stage)
+
+
+def _with_stages(document: dict[str, Any], source: Source, path: Path, stage: str) -> Settings:
+    """The settings of `stage`. All other stages are checked too: a mistake in one shows before the day it is used."""
     stages = document.pop("stage", {})
-    if stage:
-        if stage not in stages:
-            known = ", ".join(sorted(stages)) or "none are defined"
-            raise SettingsError(f"stage = {stage!r} is not defined; there are: {known}.", where=str(path))
-        document = _overlay(document, stages[stage])
+    if not isinstance(stages, dict) or not all(isinstance(overlay, dict) for overlay in stages.values()):
+        raise SettingsError("stage is a table of tables: write [stage.NAME.SECTION].", where=source.line_of("stage"))
+    if stage and stage not in stages:
+        known = ", ".join(sorted(stages)) or "none are defined"
+        raise SettingsError(f"stage = {stage!r} is not defined; there are: {known}.", where=str(path))
     if isinstance(app := document.get("app", {}), dict):
         document["app"] = {"name": _default_name(path), **app}
-    return _build_settings(document, source, str(path.resolve().parent))
+    directory = str(path.resolve().parent)
+    built = {"": _build_settings(document, source, directory)}
+    for name, overlay in stages.items():
+        of_stage = dataclasses.replace(source, stage=name, overlay=overlay)
+        built[name] = _build_settings(_overlay(document, overlay), of_stage, directory)
+    return built[stage]
 
 
 def replaced(settings: Settings, name: str, value: Any, where: str = "") -> Settings:
@@ -258,13 +250,13 @@ def replaced(settings: Settings, name: str, value: Any, where: str = "") -> Sett
     section_name, _, key = name.partition(".")
     section = getattr(settings, section_name)
     field = next(field for field in dataclasses.fields(section) if field.name == key)
-    _check_value(name, value, typing.get_type_hints(type(section))[key], field.metadata["check"], where)
+    check_value(name, value, typing.get_type_hints(type(section))[key], field.metadata["check"], where)
     return dataclasses.replace(settings, **{section_name: dataclasses.replace(section, **{key: value})})
 
 
 def _default_name(path: Path) -> str:
     cleaned = re.sub(r"[^a-zA-Z0-9_-]", "-", path.resolve().parent.name).strip("-")
-    return cleaned if cleaned[:1].isalpha() else f"app-{cleaned}".rstrip("-")
+    return (cleaned if cleaned[:1].isalpha() else f"app-{cleaned}")[:64].rstrip("-")
 
 
 def _overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,59 +267,35 @@ def _overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The file a value came from, able to say on which line."""
-
-    path: str
-    text: str
-    prefix: str = ""
-
-    def line_of(self, section: str, key: str, index: int = 0) -> str:
-        """`path:line`; the section's line where the key stands in no line of its own, the path where neither is found.
-
-        TOML parsers of the standard library drop positions, so the line is looked for in the text.
-        """
-        header = re.compile(r"^\s*\[\[?\s*" + re.escape(self.prefix + section) + r"\s*\]\]?\s*(#.*)?$")
-        assignment = re.compile(r"""^\s*["']?""" + re.escape(key) + r"""["']?\s*=""")
-        seen, found, inside = -1, "", not section
-        for number, line in enumerate(self.text.splitlines(), 1):
-            if header.match(line):
-                seen += 1
-                inside = seen == index
-                if inside:
-                    found = f"{self.path}:{number}"
-            elif line.lstrip().startswith("["):
-                inside = False
-            elif inside and assignment.match(line):
-                return f"{self.path}:{number}"
-        return found or self.path
-
-
-def _build_settings(document: Mapping[str, Any], source: _Source, directory: str) -> Settings:
+def _build_settings(document: Mapping[str, Any], source: Source, directory: str) -> Settings:
     values: dict[str, Any] = {"directory": directory}
     known = [*SINGLE_SECTIONS, *REPEATED_SECTIONS, "env"]
     for name, value in document.items():
         if name in SINGLE_SECTIONS:
-            values[name] = _build_section(SINGLE_SECTIONS[name], value, source, name)
+            values[name] = build_section(SINGLE_SECTIONS[name], value, source, (name,))
         elif name in REPEATED_SECTIONS:
             if not isinstance(value, list):
-                raise SettingsError(f"{name} is repeated: write [[{name}]].", where=source.line_of(name, ""))
+                raise SettingsError(f"{name} is repeated: write [[{name}]].", where=source.line_of(name))
             section = REPEATED_SECTIONS[name]
-            values[name] = tuple(_build_section(section, item, source, name, i) for i, item in enumerate(value))
+            values[name] = tuple(
+                build_section(section, item, source, (name, i), REQUIRED[section]) for i, item in enumerate(value)
+            )
             _require_distinct(values[name], name, source)
         elif name == "env":
             values[name] = _build_env(value, source)
         else:
-            where = source.line_of(name, "") if isinstance(value, (dict, list)) else source.line_of("", name)
-            raise SettingsError(f"unknown section or key {name!r}.{_suggestion(name, known)}", where=where)
+            raise SettingsError(
+                f"unknown section or key {name!r}.{suggestion(name, known)}", where=source.line_of(name)
+            )
     return Settings(**values)
 
 
-def _build_env(table: Any, source: _Source) -> dict[str, str]:
+def _build_env(table: Any, source: Source) -> dict[str, str]:
     if not isinstance(table, dict):
-        raise SettingsError("env is a table of NAME = value.", where=source.line_of("", "env"))
+        raise SettingsError("env is a table of NAME = value.", where=source.line_of("env"))
     for name, value in table.items():
+        if not _ENV_NAME.fullmatch(name):
+            raise SettingsError(f"env.{name} is not the name of a variable.", where=source.line_of("env", name))
         if not isinstance(value, str):
             raise SettingsError(
                 f"env.{name} = {value!r} is not text.", where=source.line_of("env", name), remedy="Put it in quotes."
@@ -335,67 +303,11 @@ def _build_env(table: Any, source: _Source) -> dict[str, str]:
     return dict(table)
 
 
-def _build_section(section: type[_SectionType], table: Any, source: _Source, name: str, index: int = 0) -> _SectionType:
-    if not isinstance(table, dict):
-        raise SettingsError(f"{name} is a table: write [{name}].", where=source.line_of("", name))
-    fields = {field.name: field for field in dataclasses.fields(section)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(section)
-    for key, value in table.items():
-        where = source.line_of(name, key, index)
-        if key not in fields:
-            raise SettingsError(f"unknown key {key!r} in [{name}].{_suggestion(key, list(fields))}", where=where)
-        _check_value(f"{name}.{key}", value, hints[key], fields[key].metadata["check"], where)
-    for key in REQUIRED.get(section, ()):
-        if key not in table:
-            raise SettingsError(f"[[{name}]] has no {key}.", where=source.line_of(name, "", index))
-    return section(**table)
-
-
-def _check_value(name: str, value: Any, hint: Any, check: Check | None, where: str) -> None:
-    if value is None and type(None) in typing.get_args(hint):
-        return
-    if value == "auto" and Auto in typing.get_args(hint):
-        return
-    allowed_types = _plain_types(hint)
-    is_number_for_float = float in allowed_types and isinstance(value, int) and not isinstance(value, bool)
-    exact_type = type(value) in allowed_types
-    if not (exact_type or is_number_for_float):
-        wanted = " or ".join(sorted({_TYPE_WORDS[kind] for kind in allowed_types}))
-        also = ' or "auto"' if Auto in typing.get_args(hint) else ""
-        raise SettingsError(f"{name} = {value!r} is not {wanted}{also}.", where=where)
-    if isinstance(value, list) and not all(isinstance(item, str) for item in value):
-        raise SettingsError(f"{name} = {value!r} is not a list of texts.", where=where)
-    allowed = check(value) if check else ""
-    if allowed:
-        raise SettingsError(f"{name} = {value!r} is not allowed; allowed: {allowed}.", where=where)
-
-
-_TYPE_WORDS: dict[type, str] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-}
-
-
-def _plain_types(hint: Any) -> set[type]:
-    # `int | None` is a types.UnionType, `int | Literal["auto"]` a typing.Union.
-    members = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
-    plain = {typing.get_origin(member) or member for member in members}
-    return {kind for kind in plain if kind in _TYPE_WORDS}
-
-
-def _require_distinct(sections: tuple[Any, ...], name: str, source: _Source) -> None:
+def _require_distinct(sections: tuple[Any, ...], name: str, source: Source) -> None:
     key = "path" if name == "route" else "name"
     seen: set[str] = set()
     for index, section in enumerate(sections):
         value = getattr(section, key)
         if value in seen:
-            raise SettingsError(f"{name}.{key} = {value!r} stands twice.", where=source.line_of(name, key, index))
+            raise SettingsError(f"{name}.{key} = {value!r} stands twice.", where=source.line_of(name, index, key))
         seen.add(value)
-
-
-def _suggestion(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {close[0]!r}?" if close else f" Known: {', '.join(sorted(known))}."
