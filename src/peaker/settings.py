@@ -40,7 +40,7 @@ _PLACEMENTS = one_of("servers", "functions", "hybrid")
 class AppSection:
     """What is run."""
 
-    name: str = setting("app", "Name of the app; names processes, cgroups and functions.", NAME)
+    name: str = setting("app", "Name of the app, absent that of its directory; names processes and functions.", NAME)
     web: str = setting("", "ASGI or WSGI application, or a factory written with ().", OPTIONAL_TARGET)
     spill: bool = setting(False, "Let requests leave the servers. Only for apps that keep no state in the process.")
     warm_up: str = setting(
