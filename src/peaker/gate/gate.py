@@ -1,23 +1,42 @@
-"""The gate: a request stays on this worker, goes to a sibling, waits, is spilled to a function, or is refused."""
+"""The gate: a request stays on this worker, goes to a sibling, waits, is spilled to a function, or is refused.
+
+Almost every request finds a worker at rest and takes the short way: `Gate.__call__` -> `_run_here` -> the app. Any
+other is decided in `Gate._decide`, step by step, by `policy.admission.admit`. What finished requests tell is taken in
+by `beat`, every 10 ms, so that the short way does no more than count and read the clock.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 
-from peaker.app import ASGIApp, Receive, Scope, Send
+from peaker.app import ASGIApp, Message, Receive, Scope, Send
 from peaker.clock import Clock
+from peaker.errors import InvocationRefused, InvokeError, PayloadTooLarge
+from peaker.gate.access_log import AccessLog
+from peaker.gate.answers import RAN_HEADER, failure, refusal, send_response
+from peaker.gate.attempt import Attempt
 from peaker.gate.exchange import Exchange
-from peaker.gate.routes import Routes
+from peaker.gate.figures import FOLD_AT, Figures
+from peaker.gate.held import Held, HeldBytes
+from peaker.gate.room import Room
+from peaker.gate.routes import Route, Routes
 from peaker.gate.siblings import Siblings
+from peaker.gate.spiller import Spiller
+from peaker.gate.waiting_line import Turn, WaitingLine
 from peaker.interfaces import Functions
 from peaker.meter.usage import COUNTER_INDEX, Ran, UsageRow
+from peaker.policy.admission import Decision, Situation, Step, admit
+from peaker.policy.estimate import expected_wait_s
+from peaker.policy.placement import Placement
 from peaker.settings import Settings
 from peaker.shared_table import SharedTable
 
-SLOTS_AT_START = 20
-"""Where "auto" begins, before any latency has been seen (the initial limit of Netflix' concurrency-limits)."""
+SIBLINGS_TRIED_MAX = 2
+
+_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Gate:
@@ -40,93 +59,332 @@ class Gate:
         siblings: Siblings | None,
         clock: Clock,
         chance: random.Random,
+        cpu_s: Callable[[], float] = time.process_time,
     ) -> None:
         self._app = app
-        self._clock = clock
-        self._usage = usage
+        self._servers = settings.servers
+        self._spill_body_bytes_max = settings.functions.spill_body_bytes_max
+        self._says_where_it_ran = settings.app.placement_header
         self._siblings = siblings
-        self._functions = functions
-        self._chance = chance
+        self._usage = usage
+        self._slots, self._row = slots, row
+        self._spiller = Spiller(settings, functions, row=row, slots=slots, usage=usage, clock=clock, chance=chance)
+        log = settings.app.access_log
+        access_log = AccessLog(log, settings.directory, clock, chance) if log else None
+        self._figures = Figures(settings, usage, access_log, cpu_s if self._spiller.has_cpu_quota else None)
         self._routes = Routes(settings)
-        self._slots = slots
-        self._row = row
-        self._in_flight = 0
+        self._room = Room(settings.servers, row=row, slots=slots)
+        self._functions_line = WaitingLine()
+        self._held_bytes = HeldBytes()
+        self._apart = 0
+        """Requests not yet answered that hold no slot: being decided, spilled, or become a stream."""
         self._websockets = 0
-        declared = settings.servers.in_flight_max
-        self._limit = SLOTS_AT_START if declared == "auto" else declared
-        self._idle = asyncio.Event()
-        self._draining = False
+        self._is_draining = False
+        self._at_rest = asyncio.Event()
+        self.rewrites_start = self._says_where_it_ran
+        self.now_s = clock.now_s
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Admit one request. A plain function: what it returns is to be awaited at once."""
         if scope["type"] != "http":
-            return self._pass(scope, receive, send)
-        return self._run_here(scope, receive, send, Ran.SERVER)
+            return self._pass_through(scope, receive, send)
+        method, path = scope["method"], scope["path"]
+        route = self._routes.known.get((method, path)) or self._routes.find(method, path)
+        room, now_s = self._room, self.now_s()
+        late_s = now_s - room.due_s
+        if late_s < room.late_s:  # noqa: PLR1730 - max() takes three times as long
+            late_s = room.late_s
+        exchange = Exchange(self, scope, send, route, now_s - late_s, now_s)
+        if room.in_flight < room.limit and now_s < room.calm_until_s and route.stays and not room.line:
+            room.take()
+            return self._run_here(exchange, receive)
+        return self._decide(exchange, receive)
 
-    @property
-    def in_flight(self) -> int:
-        """Requests that hold a slot."""
-        return self._in_flight
-
-    @property
-    def slots_limit(self) -> int:
-        """Slots there are now."""
-        return self._limit
-
-    @property
-    def is_full(self) -> bool:
-        """No slot is free, requests wait, or the loop lags: better not to accept a connection."""
-        return self._in_flight >= self._limit
-
-    def started(self) -> None:
-        """The app is ready: publish this worker's slots and begin to measure lag."""
-        self.beat()
-
-    def beat(self) -> None:
-        """Every 10 ms: measure the loop's lag and publish the row."""
-        table, row = self._slots, self._row
-        table.set(row, "in_flight", self._in_flight)
-        table.set(row, "slots", self._limit)
-        table.set(row, "heartbeat_ms", int(self._clock.now_s() * 1000))
-        table.set(row, "websockets", self._websockets)
-
-    async def drain(self) -> None:
-        """Say `connection: close` in every response from now on, and return when no request is left."""
-        self._draining = True
-        while self._in_flight:
-            self._idle.clear()
-            await self._idle.wait()
-
-    def admit_handed_over(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
-        """Take a request from a sibling: what to await, or None when this worker is full.
-
-        A slot is held from this call on, so what it returns must be awaited.
-        """
-        return None if self.is_full else self._run_here(scope, receive, send, Ran.SIBLING)
-
-    async def _run_here(self, scope: Scope, receive: Receive, send: Send, ran: Ran) -> None:
-        now_s = self._clock.now_s()
-        route = self._routes.of(scope["method"], scope["path"])
-        exchange = Exchange(scope, send, route, now_s, now_s, self._clock)
-        self._in_flight += 1
+    async def _run_here(self, exchange: Exchange, receive: Receive) -> None:
+        """Call the app in this worker; the slot has been taken."""
+        route, began_s = exchange.route, exchange.began_s
+        route.running += 1
+        route.began_sum_s += began_s
+        if exchange.scope["method"] not in _BODILESS:
+            receive = exchange.timed(receive)
         try:
-            await self._app(scope, receive, exchange.send)
+            await self._app(exchange.scope, receive, exchange.send)
+        except BaseException:
+            exchange.crashed = True
+            raise
         finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
-            if ran is Ran.SERVER:
-                self._usage.add(COUNTER_INDEX["requests"])
-                self._usage.add(COUNTER_INDEX["on_server"])
-                self._usage.latency(ran, exchange.ended_s - now_s)
+            route.running -= 1
+            # Sums of floats drift; at rest the sum is known.
+            route.began_sum_s = route.began_sum_s - began_s if route.running else 0.0
+            exchange.returned_s = now_s = self.now_s()
+            if exchange.holds_slot:
+                self._room.release(now_s)
+            else:
+                self._apart -= 1
+            self._finish(exchange)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _decide(self, exchange: Exchange, receive: Receive) -> None:
+        """Bring to its end one request that did not find this worker at rest."""
+        self._apart += 1
+        exchange.ran, exchange.holds_slot = None, False
+        held = Held(exchange.scope, receive, self._held_bytes, self._spill_body_bytes_max)
+        attempt = Attempt(exchange, held, self._spiller.why_never(exchange.scope, exchange.route))
+        try:
+            is_done = False
+            while not is_done:
+                decision = self._look(attempt)
+                if held.client_gone:
+                    exchange.client_gone = is_done = True  # Nobody waits for an answer, so nothing is done.
+                elif decision.step is Step.STAY:
+                    self._room.take()
+                    is_done = await self._stay(attempt)
+                elif decision.step is Step.SIBLING:
+                    is_done = await self._hand_over(attempt)
+                elif decision.step is Step.REFUSE:
+                    is_done = await self._refuse(attempt, decision.reason)
+                elif not held.is_read:
+                    await self._read(attempt)  # Waiting and spilling need the body; while it comes, much may change.
+                elif decision.step is Step.SPILL:
+                    is_done = await self._spill(attempt)
+                else:
+                    is_done = await self._wait(attempt, decision.wait_s)
+        except BaseException:
+            exchange.crashed = True
+            raise
+        finally:
+            self._apart -= 1
+            self._leave_line(attempt)
+            held.close()
+            if not attempt.stayed:
+                self._finish(exchange)
+
+    def _look(self, attempt: Attempt) -> Decision:
+        """Gather what is known at this moment and decide."""
+        exchange, room, now_s = attempt.exchange, self._room, self.now_s()
+        route, times = exchange.route, exchange.route.times
+        if attempt.waiting_since_s is not None:
+            exchange.waited_s = now_s - attempt.waiting_since_s
+        ahead = room.line.ahead_of(attempt.place)
+        is_calm = room.is_calm(now_s)
+        slot_free = is_calm and room.in_flight < room.limit and not ahead
+        wait_s = expected_wait_s(ahead, self._figures.all_times.recent_s, room.limit)
+        if not is_calm:
+            wait_s = max(wait_s, room.lag_s, now_s - room.due_s)
+        attempt.sibling = None if slot_free else self._find_sibling(attempt)
+        return admit(
+            Situation(
+                placement=attempt.placement,
+                slot_free=slot_free,
+                sibling_free=attempt.sibling is not None,
+                waited_s=exchange.waited_s,
+                wait_s=wait_s,
+                service_s=times.recent_s,
+                tail_s=times.tail_s,
+                baseline_s=times.baseline_s,
+                function_s=self._spiller.expected_s(route, self._figures),
+                objective_s=route.rule.objective_s,
+                no_spill="" if slot_free and route.stays else self._why_no_spill(attempt),
+                joinable=attempt.place is not None or self._waiting < self._servers.queue_max,
+                wait_s_max=self._servers.queue_wait_s_max,
+            )
+        )
+
+    def _find_sibling(self, attempt: Attempt) -> int | None:
+        if self._siblings is None or attempt.siblings_tried >= SIBLINGS_TRIED_MAX:
+            return None
+        return self._siblings.find_free()
+
+    def _why_no_spill(self, attempt: Attempt) -> str:
+        reason = attempt.why_never or attempt.held.why_not_whole
+        if reason:
+            return reason
+        denial = self._spiller.why_not_now(attempt.exchange.route, self._figures, self._room.lag_lately_s)
+        if denial is None:
+            return ""
+        if denial.counter is not None and denial.counter not in attempt.denied:
+            attempt.denied.add(denial.counter)
+            self._usage.add(denial.counter)
+        return denial.reason
+
+    async def _stay(self, attempt: Attempt) -> bool:
+        """Run it here after all, in the slot taken for it."""
+        exchange, now_s = attempt.exchange, self.now_s()
+        if attempt.place is not None:
+            attempt.place.holds_slot = False  # From here on the slot is the exchange's.
+            self._leave_line(attempt)
+        attempt.stayed = True
+        exchange.ran, exchange.holds_slot, exchange.began_s = Ran.SERVER, True, now_s
+        self._room.grant(now_s)
+        await self._run_here(exchange, attempt.held.receive)
+        return True
+
+    async def _hand_over(self, attempt: Attempt) -> bool:
+        """Try the sibling that was found; False when it had no room and the request is to be decided anew."""
+        assert self._siblings is not None
+        assert attempt.sibling is not None
+        exchange = attempt.exchange
+        attempt.siblings_tried += 1
+        self._leave_line(attempt)
+        exchange.ran, exchange.began_s = Ran.SIBLING, self.now_s()
+        if await self._siblings.hand_over(attempt.sibling, exchange.scope, attempt.held.receive, exchange.send):
+            return True
+        exchange.ran = None
+        attempt.join_again()
+        return False
+
+    async def _read(self, attempt: Attempt) -> None:
+        """Take in the body; the time this takes is the client's."""
+        before_s = self.now_s()
+        await attempt.held.read()
+        attempt.exchange.origin_s += self.now_s() - before_s
+
+    async def _spill(self, attempt: Attempt) -> bool:
+        """Run it on a function; False when no function was started and the request is to be decided anew."""
+        exchange, held = attempt.exchange, attempt.held
+        self._leave_line(attempt)
+        try:
+            response = await self._spiller.spill(exchange, held, self._figures, self._room.lag_lately_s)
+        except InvokeError as error:
+            if error.started is False:
+                if isinstance(error, InvocationRefused) and isinstance(error.__cause__, PayloadTooLarge):
+                    attempt.why_never = error.what
+                attempt.join_again()
+                return False
+            response = failure(error)
+        exchange.ran, exchange.client_gone = Ran.FUNCTION, held.client_gone
+        await send_response(exchange, response)
+        return True
+
+    async def _wait(self, attempt: Attempt, wait_s: float) -> bool:
+        """Wait in line for a slot; who may not run here waits beside the line until functions have room."""
+        line = self._functions_line if attempt.placement is Placement.FUNCTIONS else self._room.line
+        turn = await attempt.join(line, self.now_s()).wait(wait_s)
+        if turn is not Turn.GRANTED:
+            return False
+        if self._room.is_calm(self.now_s()):
+            return await self._stay(attempt)
+        self._room.give_up(attempt)
+        return False
+
+    async def _refuse(self, attempt: Attempt, reason: str) -> bool:
+        """Answer 503, and say why and when to come back."""
+        exchange = attempt.exchange
+        exchange.ran, exchange.refused_because = Ran.REFUSED, reason
+        retry_after_s = expected_wait_s(len(self._room.line), self._figures.all_times.recent_s, self._room.limit)
+        await send_response(exchange, refusal(reason, retry_after_s))
+        return True
+
+    def _leave_line(self, attempt: Attempt) -> None:
+        """Its place is free; so is the slot that it may have been granted at the last moment."""
+        if attempt.leave_line():
+            self._room.release(self.now_s())
+
+    def _finish(self, exchange: Exchange) -> None:
+        """Keep the exchange for the next beat."""
+        finished = self._figures.finished
+        finished.append(exchange)
+        if len(finished) >= FOLD_AT:
+            self._figures.fold(self.now_s(), lagging=not self._room.is_calm(self.now_s()))
+        if self._is_draining:
+            self._note_rest()
+
+    async def _pass_through(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lifespan as it is; WebSockets stay here and are counted, without a slot: they last, and mostly do nothing."""
         if scope["type"] != "websocket":
-            await self._app(scope, receive, send)
-            return
+            return await self._app(scope, receive, send)
         self._websockets += 1
-        self._usage.add(COUNTER_INDEX["websockets"])
+        self._usage.add(_WEBSOCKETS)
         try:
             await self._app(scope, receive, send)
         finally:
             self._websockets -= 1
+
+    def admit_handed_over(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
+        """Take a request from a sibling: what to await, or None when this worker has no room.
+
+        A slot is held from this call on, so what it returns must be awaited. The sibling's gate counts the request.
+        """
+        if self.is_full or self._is_draining:
+            return None
+        now_s = self.now_s()
+        exchange = Exchange(self, scope, send, self._routes.find(scope["method"], scope["path"]), now_s, now_s)
+        exchange.is_guest = True
+        self._room.take()
+        return self._run_here(exchange, receive)
+
+    def rewrite(self, start: Message, exchange: Exchange) -> Message:
+        """The head of a response as the client gets it; that of a sibling's request is rewritten by the sibling."""
+        if exchange.is_guest:
+            return start
+        headers = list(start.get("headers", ()))
+        if self._says_where_it_ran and exchange.ran is not None:
+            headers.append((RAN_HEADER, exchange.ran.name.lower().encode()))
+        if self._is_draining:
+            headers.append((b"connection", b"close"))
+        return {**start, "headers": headers}
+
+    def give_back_slot(self, exchange: Exchange) -> None:
+        """A response has turned out to be a stream: it goes on for as long as it likes, without a slot."""
+        exchange.holds_slot = False
+        self._apart += 1
+        self._room.release(self.now_s())
+
+    def started(self) -> None:
+        """The app is ready: begin to measure lag, and publish this worker's slots."""
+        self.beat()
+
+    def beat(self) -> None:
+        """Every 10 ms: measure the loop's lag, take in what has finished, let waiting requests in, publish the row."""
+        room, now_s = self._room, self.now_s()
+        room.measure_lag(now_s)
+        self._figures.fold(now_s, lagging=not room.is_calm(now_s))
+        room.find_limit(self._figures, now_s)
+        room.grant(now_s)
+        table, row = self._slots, self._row
+        table.set(row, "in_flight", room.in_flight)
+        table.set(row, "slots", room.limit)
+        table.set(row, "lag_us", int(room.lag_s * 1e6))
+        table.set(row, "heartbeat_ms", int(now_s * 1000))
+        table.set(row, "websockets", self._websockets)
+        table.set(row, "waiting", self._waiting)
+
+    async def drain(self) -> None:
+        """Say `connection: close` in every response from now on, and return when no request is left."""
+        self._is_draining = self.rewrites_start = True
+        self._note_rest()
+        await self._at_rest.wait()
+        self._figures.fold(self.now_s(), lagging=False)
+
+    def _note_rest(self) -> None:
+        if self._is_draining and not self._room.in_flight and not self._apart:
+            self._at_rest.set()
+        else:
+            self._at_rest.clear()
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._room.line) + len(self._functions_line)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that hold a slot."""
+        return self._room.in_flight
+
+    @property
+    def slots_limit(self) -> int:
+        """Slots there are now."""
+        return self._room.limit
+
+    @property
+    def is_full(self) -> bool:
+        """No slot is free, requests wait, or the loop lags: better not to accept a connection."""
+        room = self._room
+        return room.in_flight >= room.limit or len(room.line) > 0 or not room.is_calm(self.now_s())
+
+    @property
+    def routes(self) -> list[Route]:
+        """The routes seen so far, with what has been learned about them."""
+        return self._routes.all()
+
+
+_WEBSOCKETS = COUNTER_INDEX["websockets"]

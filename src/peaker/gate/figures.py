@@ -1,0 +1,168 @@
+"""What finished requests tell, taken in every few milliseconds in one go instead of once per request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from peaker.gate.access_log import AccessLog
+from peaker.gate.exchange import Exchange
+from peaker.gate.routes import Route
+from peaker.meter.usage import COUNTER_INDEX, Ran, UsageRow
+from peaker.policy.estimate import Times, attribute_cpu, with_samples
+from peaker.policy.limit import Window
+from peaker.policy.placement import Answered, with_answer
+from peaker.policy.slow_store import InFlight, look_at_server
+from peaker.settings import Settings
+
+FOLD_AT = 512
+"""Finished requests that are kept before they are taken in; the next beat is sooner in all but the busiest workers."""
+
+CPU_WINDOW_S = 1.0
+
+SERVICE_FLOOR_S = 0.002
+"""Shorter times count as this much when the limit is found: their ratios are noise of the loop."""
+
+_ON = {Ran.SERVER: "on_server", Ran.SIBLING: "on_sibling", Ran.FUNCTION: "on_function", Ran.REFUSED: "refused"}
+
+
+class End(Enum):
+    """How the use of a slot ended."""
+
+    SUCCEEDED = "its latency counts"
+    IGNORED = "it tells nothing about load"
+    DROPPED = "there was too much load"
+
+
+def end_of(exchange: Exchange) -> End:
+    """The end of a request that ran on this worker.
+
+    An app that answers 503 says itself that it has too much to do. Errors may be quicker or slower than the work they
+    stand for, a response cut short is shorter, and a stream lasts as long as it likes: none of them is a latency.
+    """
+    if exchange.is_complete and not exchange.crashed and exchange.holds_slot and exchange.status < 500:
+        return End.SUCCEEDED
+    return End.DROPPED if exchange.status == 503 else End.IGNORED
+
+
+class Figures:
+    """Usage counters, what the routes have shown and take, and the window of the limit, from finished exchanges."""
+
+    def __init__(
+        self, settings: Settings, usage: UsageRow, access_log: AccessLog | None, cpu_s: Callable[[], float] | None
+    ) -> None:
+        self.finished: list[Exchange] = []
+        self.all_times = Times()
+        """Of all routes together: how long a slot is held."""
+        self.cpu_costs_s: dict[str, float] = {}
+        """CPU seconds a request, by key of route; stays empty where nobody asks for it."""
+        self._usage = usage
+        self._access_log = access_log
+        self._timeout_s = settings.functions.timeout_s
+        self._slowness_sum = 0.0
+        self._succeeded = 0
+        self._dropped = 0
+        self._cpu_s = cpu_s
+        self._cpu_counts: dict[str, int] = {}
+        self._cpu_before_s = cpu_s() if cpu_s else 0.0
+        self._cpu_due_s = 0.0
+
+    def fold(self, now_s: float, *, lagging: bool) -> None:
+        """Take in what has finished; an answer given while the loop lagged shows nothing about its route."""
+        finished, self.finished = self.finished, []
+        touched: list[Route] = []
+        for exchange in finished:
+            if not exchange.is_guest:
+                self._count(exchange)
+                if self._access_log is not None:
+                    self._access_log.add(exchange, now_s)
+            if exchange.ran is Ran.SERVER or exchange.is_guest:
+                self._learn(exchange, touched, lagging=lagging)
+        if touched:
+            self._fold_routes(touched, now_s)
+        if self._access_log is not None:
+            self._access_log.flush()
+        if self._cpu_s is not None and now_s >= self._cpu_due_s:
+            self._fold_cpu(self._cpu_s(), now_s)
+
+    def take_window(self, in_flight_max: int) -> Window:
+        """What the limit is found from; begins a new one."""
+        slowness = self._slowness_sum / self._succeeded if self._succeeded else 1.0
+        window = Window(
+            succeeded=self._succeeded, dropped=self._dropped, slowness=slowness, in_flight_max=in_flight_max
+        )
+        self._slowness_sum, self._succeeded, self._dropped = 0.0, 0, 0
+        return window
+
+    @property
+    def window_count(self) -> int:
+        """Requests in the window so far."""
+        return self._succeeded + self._dropped
+
+    def _count(self, exchange: Exchange) -> None:
+        add = self._usage.add
+        add(_REQUESTS)
+        if exchange.ran is not None:
+            add(_RAN[exchange.ran])
+        if exchange.waited_s:
+            add(_WAITED)
+        if exchange.client_gone:
+            add(_CLIENT_GONE)
+        if exchange.crashed:
+            add(_FAILED)
+        if exchange.is_complete and exchange.ran is not None and exchange.ran is not Ran.REFUSED:
+            self._usage.latency(exchange.ran, exchange.latency_s)
+
+    def _learn(self, exchange: Exchange, touched: list[Route], *, lagging: bool) -> None:
+        route = exchange.route
+        if route.learns and exchange.is_complete and not lagging and not route.shown.stays_because:
+            route.shown = with_answer(route.shown, _answered(exchange), self._timeout_s)
+        end = end_of(exchange)
+        if end is not End.SUCCEEDED:
+            self._dropped += end is End.DROPPED
+            return
+        service_s = exchange.service_s
+        if not route.batch_count:
+            touched.append(route)
+        route.batch_count += 1
+        route.batch_sum_s += service_s
+        route.batch_square += service_s * service_s
+        self._succeeded += 1
+        ordinary_s = route.times.baseline_s
+        # A route's very first answers have nothing to be compared with.
+        self._slowness_sum += max(service_s, SERVICE_FLOOR_S) / max(ordinary_s, SERVICE_FLOOR_S) if ordinary_s else 1.0
+
+    def _fold_routes(self, touched: list[Route], now_s: float) -> None:
+        count, sum_s, square = 0, 0.0, 0.0
+        for route in touched:
+            route.times = with_samples(route.times, route.batch_count, route.batch_sum_s, route.batch_square, now_s)
+            in_flight = InFlight(running=route.running, mean_age_s=route.mean_age_s(now_s))
+            route.suspicion = look_at_server(route.suspicion, route.times, in_flight, now_s)
+            count, sum_s, square = count + route.batch_count, sum_s + route.batch_sum_s, square + route.batch_square
+            if self._cpu_s is not None:
+                self._cpu_counts[route.key] = self._cpu_counts.get(route.key, 0) + route.batch_count
+            route.batch_count, route.batch_sum_s, route.batch_square = 0, 0.0, 0.0
+        self.all_times = with_samples(self.all_times, count, sum_s, square, now_s)
+
+    def _fold_cpu(self, used_s: float, now_s: float) -> None:
+        self._cpu_due_s = now_s + CPU_WINDOW_S
+        self.cpu_costs_s |= attribute_cpu(self.cpu_costs_s, self._cpu_counts, used_s - self._cpu_before_s)
+        self._cpu_before_s = used_s
+        self._cpu_counts = {}
+
+
+def _answered(exchange: Exchange) -> Answered:
+    return Answered(
+        status=exchange.status,
+        service_s=exchange.service_s,
+        streamed_s=exchange.streamed_s,
+        after_s=max(0.0, exchange.returned_s - exchange.last_body_s),
+        bytes_sent=exchange.bytes_sent,
+    )
+
+
+_RAN = {ran: COUNTER_INDEX[name] for ran, name in _ON.items()}
+_REQUESTS = COUNTER_INDEX["requests"]
+_WAITED = COUNTER_INDEX["waited"]
+_CLIENT_GONE = COUNTER_INDEX["client_gone"]
+_FAILED = COUNTER_INDEX["failed"]

@@ -1,0 +1,102 @@
+"""The room in one worker: its slots, how many there should be, who waits for one, and whether its loop keeps up."""
+
+from __future__ import annotations
+
+import math
+
+from peaker.gate.attempt import Attempt
+from peaker.gate.figures import Figures
+from peaker.gate.waiting_line import WaitingLine
+from peaker.policy.limit import SLOTS_AT_START, next_limit
+from peaker.settings import ServersSection
+from peaker.shared_table import SharedTable
+
+BEAT_S = 0.01
+"""How often the worker calls `Gate.beat`; what a beat is late by is the loop's lag."""
+
+LAG_WEIGHT = 0.5
+LAG_FADES = 0.9
+"""What is left of the peak of the lag after each beat: `lag_lately_s` speaks of the last half second."""
+
+WINDOW_S_MIN = 0.1
+WINDOW_S_MAX = 1.0
+WINDOW_COUNT_MIN = 10
+"""A window of the limit lasts for this many requests and twice the time that one takes, within these bounds."""
+
+
+class Room:
+    """Slots, line and loop lag of this worker; what is public here is read on the request path."""
+
+    def __init__(self, servers: ServersSection, *, row: int, slots: SharedTable) -> None:
+        self._cells = slots.cells
+        self._in_flight_cell = row * slots.width + slots.columns["in_flight"]
+        self._finds_limit = servers.in_flight_max == "auto"
+        self._outer_max = servers.in_flight_outer_max
+        fixed = min(SLOTS_AT_START, self._outer_max) if servers.in_flight_max == "auto" else servers.in_flight_max
+        self._exact_limit = float(fixed)
+        self.limit = fixed
+        self.in_flight = 0
+        self.line = WaitingLine()
+        self.calm_until_s = math.inf
+        """When the loop begins to lag unless it beats before; -inf while it lags."""
+        self.due_s = math.inf
+        """When the next beat is due."""
+        self.late_s = 0.0
+        """What the last beat was late by."""
+        self.lag_s = 0.0
+        self.lag_lately_s = 0.0
+        self._lag_max_s = servers.lag_ms_max / 1000
+        self._in_flight_max = 0
+        self._window_began_s = 0.0
+
+    def take(self) -> None:
+        """One more request holds a slot."""
+        self.in_flight = in_flight = self.in_flight + 1
+        self._cells[self._in_flight_cell] = in_flight
+
+    def release(self, now_s: float) -> None:
+        """A slot is free again; who has waited longest gets it."""
+        self.in_flight = in_flight = self.in_flight - 1
+        self._cells[self._in_flight_cell] = in_flight
+        if self.line:
+            self.grant(now_s)
+
+    def grant(self, now_s: float) -> None:
+        """Give a free slot to the first in line; it gives the next one on when it begins (`Gate._decide`).
+
+        One by one, because each may keep the loop busy so long that the next had better not begin here.
+        """
+        if self.line and self.in_flight < self.limit and now_s < self.calm_until_s:
+            self.take()
+            self.line.grant_first()
+
+    def give_up(self, attempt: Attempt) -> None:
+        """The loop began to lag before this one could begin: it is first in line again, its slot is nobody's."""
+        self.in_flight = in_flight = self.in_flight - 1
+        self._cells[self._in_flight_cell] = in_flight
+        attempt.join_again()
+
+    def is_calm(self, now_s: float) -> bool:
+        """Whether the loop keeps up, as far as can be known before the next beat."""
+        return now_s < self.calm_until_s
+
+    def measure_lag(self, now_s: float) -> None:
+        """At each beat: how late it is, smoothed over a few."""
+        self.late_s = max(0.0, now_s - self.due_s)
+        self.lag_s += LAG_WEIGHT * (self.late_s - self.lag_s)
+        self.lag_lately_s = max(self.late_s, LAG_FADES * self.lag_lately_s)
+        self.due_s = now_s + BEAT_S
+        self.calm_until_s = self.due_s + self._lag_max_s if self.lag_s <= self._lag_max_s else -math.inf
+        self._in_flight_max = max(self._in_flight_max, self.in_flight)
+
+    def find_limit(self, figures: Figures, now_s: float) -> None:
+        """At the end of a window: the limit for the next one."""
+        if not self._finds_limit or not figures.window_count:
+            return
+        lasted_s = now_s - self._window_began_s
+        long_enough_s = min(WINDOW_S_MAX, max(WINDOW_S_MIN, 2 * figures.all_times.recent_s))
+        if lasted_s < long_enough_s or (figures.window_count < WINDOW_COUNT_MIN and lasted_s < WINDOW_S_MAX):
+            return
+        self._exact_limit = next_limit(self._exact_limit, figures.take_window(self._in_flight_max), self._outer_max)
+        self.limit = int(self._exact_limit)
+        self._window_began_s, self._in_flight_max = now_s, self.in_flight

@@ -1,0 +1,253 @@
+"""A gate's dealings with functions: whether a request may be spilled now, what that would take, and doing it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from peaker.app import WEB_FUNCTION, Scope
+from peaker.clock import Clock
+from peaker.errors import (
+    FunctionCrashed,
+    InvocationRefused,
+    InvokeError,
+    MalformedEvent,
+    PayloadTooLarge,
+    Throttled,
+    Unavailable,
+)
+from peaker.gate.access_log import request_id_of
+from peaker.gate.exchange import Exchange
+from peaker.gate.figures import Figures
+from peaker.gate.held import Held
+from peaker.gate.routes import Route
+from peaker.gate.spend import Spend
+from peaker.interfaces import Functions
+from peaker.messages import Invocation, Response, RunNotes
+from peaker.meter.usage import COUNTER_INDEX, UsageRow
+from peaker.policy import estimate, slow_store
+from peaker.policy.resources import spills_max
+from peaker.policy.slow_store import Cause, InFlight
+from peaker.settings import Settings
+from peaker.shared_table import SharedTable
+from peaker.wire.http_api import losses, request_to_event, result_to_response, scope_to_request
+
+ANSWER_MARGIN_S = 5.0
+"""A gate waits this much longer than a function may run: for its start, and for the host to report the time-out."""
+
+AWAY_S_MIN = 0.1
+AWAY_S_MAX = 2.0
+"""How long functions are left alone after they could not be reached, doubling from the one to the other."""
+
+THROTTLED_S = (0.05, 0.15)
+"""After "no room", by chance within this, so that the workers do not come back together."""
+
+REFUSED_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why a request may not be spilled now; `counter` is the usage counter that tells of it, None without one."""
+
+    reason: str
+    counter: int | None = None
+
+
+class Spiller:
+    """Functions as one gate sees them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        functions: Functions | None,
+        *,
+        row: int,
+        slots: SharedTable,
+        usage: UsageRow,
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        self._settings = settings
+        self._functions = functions
+        self._slots = slots
+        self._spilling_cell = row * slots.width + slots.columns["spilling"]
+        self._usage = usage
+        self._clock = clock
+        self._chance = chance
+        self._spend = Spend(settings, row=row, slots=slots, usage=usage)
+        self._function_name = settings.functions.arn or f"{settings.app.name}-{WEB_FUNCTION}"
+        like = "lambda" if settings.functions.arn else settings.functions.like
+        self.has_cpu_quota = like == "lambda"
+        self._stretch = estimate.cpu_stretch(settings.functions.memory_mb) if self.has_cpu_quota else 1.0
+        self._overhead_s = estimate.OVERHEAD_GUESS_S[like]
+        self._cold_starts = estimate.ColdStarts(extra_s=estimate.COLD_GUESS_S[like])
+        self._closed_until_s = 0.0
+        self._closed_because = ""
+        self._away_s = AWAY_S_MIN
+        self._probing = 0
+        self.spilling = 0
+
+    def why_never(self, scope: Scope, route: Route) -> str:
+        """Why this request may not leave the servers at all, "" if it may."""
+        if self._functions is None:
+            return "there are no functions"
+        reason = route.why_not_spill(self._settings.functions.spill_after_seen) or losses(scope)
+        if not reason and _asks_for_event_stream(scope):
+            return "text/event-stream connections stay open"
+        return reason
+
+    def why_not_now(self, route: Route, figures: Figures, lag_s: float) -> Denial | None:
+        """Why functions cannot take a request of this route at this moment, None if they can."""
+        now_s = self._clock.now_s()
+        if now_s < self._closed_until_s:
+            return Denial(self._closed_because)
+        if self._spilling_of_all() >= spills_max(self._settings, self._workers()):
+            return Denial("functions and what stands behind them have no room", _THROTTLED)
+        if not self._is_probe_allowed(route, figures, lag_s, now_s):
+            return Denial("what stands behind the app may be slow", _DENIED_SLOW_STORE)
+        if not self._spend.allows(self._expected_warm_s(route, figures)):
+            return Denial("the spend limit is reached", _DENIED_SPEND)
+        return None
+
+    def expected_s(self, route: Route, figures: Figures) -> float:
+        """What the next run of this route will take, started cold if that is likely."""
+        return self._expected_warm_s(route, figures) + self._cold_starts.expected_extra_s(self.spilling)
+
+    async def spill(self, exchange: Exchange, held: Held, figures: Figures, lag_s: float) -> Response:
+        """Run one request on a function and return its whole response.
+
+        Raises:
+            InvokeError: `started` tells whether it may be decided anew (False), or nobody knows its effect (None).
+        """
+        invocation = self._invocation(exchange, held)
+        route, began_s = exchange.route, self._clock.now_s()
+        was_growing = self._cold_starts.is_growing(self.spilling)
+        is_probe = self._cause(route, figures, lag_s, began_s) in {Cause.UNKNOWN, Cause.STORE}
+        reserved = self._spend.reserve(self.expected_s(route, figures))
+        self._count(route, 1, is_probe=is_probe)
+        self._cold_starts = estimate.with_run_begun(self._cold_starts, self.spilling, began_s)
+        billed_s: float | None = None
+        try:
+            response, notes = await self._invoke(invocation)
+            elapsed_s = self._clock.now_s() - began_s
+            billed_s = (notes.duration_ms + (notes.init_ms if notes.cold else 0)) / 1000 or elapsed_s
+        except InvokeError as error:
+            if error.started is False:
+                billed_s = 0.0
+                self._not_started(error)
+            else:
+                self._usage.add(_FUNCTION_ERRORS)
+            raise
+        finally:
+            self._count(route, -1, is_probe=is_probe)
+            self._spend.settle(reserved, self._clock.now_s() - began_s if billed_s is None else billed_s)
+        self._learn(route, figures, notes, began_s, was_growing=was_growing)
+        exchange.cold = notes.cold
+        return response
+
+    def _invocation(self, exchange: Exchange, held: Held) -> Invocation:
+        exchange.request_id = exchange.request_id or request_id_of(exchange.scope, self._chance)
+        try:
+            payload = request_to_event(
+                scope_to_request(exchange.scope, held.body),
+                request_id=exchange.request_id,
+                epoch_s=self._clock.epoch_s(),
+            )
+        except PayloadTooLarge as error:
+            raise InvocationRefused(str(error)) from error
+        return Invocation(
+            function=self._function_name,
+            payload=payload,
+            request_id=exchange.request_id,
+            timeout_s=self._settings.functions.timeout_s + ANSWER_MARGIN_S,
+            headers=tuple(pair for pair in exchange.scope["headers"] if pair[0] == b"traceparent"),
+        )
+
+    async def _invoke(self, invocation: Invocation) -> tuple[Response, RunNotes]:
+        assert self._functions is not None
+        reply = await self._functions.invoke(invocation)
+        self._away_s = AWAY_S_MIN
+        if reply.function_error:
+            raise FunctionCrashed(reply.payload[:300].decode("utf-8", "replace"))
+        try:
+            return result_to_response(reply.payload)
+        except MalformedEvent as error:
+            raise FunctionCrashed(f"its result is not a response: {error}") from error
+
+    def _not_started(self, error: InvokeError) -> None:
+        """Leave functions alone for a while, as long as fits the reason."""
+        if isinstance(error, Unavailable):
+            closed_s, self._away_s = self._away_s, min(AWAY_S_MAX, 2 * self._away_s)
+            self._closed_because = "functions cannot be reached"
+        elif isinstance(error, Throttled):
+            self._usage.add(_THROTTLED)
+            closed_s = self._chance.uniform(*THROTTLED_S)
+            self._closed_because = "functions have no room"
+        elif isinstance(error.__cause__, PayloadTooLarge):
+            return  # That is this request's own matter.
+        else:
+            closed_s = REFUSED_S
+            self._closed_because = "functions refuse the invocation"
+        self._closed_until_s = self._clock.now_s() + closed_s
+
+    def _learn(self, route: Route, figures: Figures, notes: RunNotes, began_s: float, *, was_growing: bool) -> None:
+        now_s = self._clock.now_s()
+        elapsed_s = now_s - began_s
+        self._usage.add(_COLD_STARTS, int(notes.cold))
+        extra_s: float | None = None
+        baseline_s = self._function_baseline_s(route, figures)
+        if notes.cold:
+            extra_s = max(notes.init_ms / 1000, elapsed_s - self._expected_warm_s(route, figures))
+        if not notes.cold or elapsed_s <= slow_store.RISEN * baseline_s:
+            # A cold run that is quick all the same tells as much as a warm one; one that is slow tells nothing.
+            route.suspicion = slow_store.look_at_function(route.suspicion, elapsed_s, began_s, baseline_s)
+        if not notes.cold:
+            route.function_times = estimate.with_warm_run(
+                route.function_times, elapsed_s, now_s, learn_baseline=not route.suspicion.is_risen
+            )
+        self._cold_starts = estimate.with_run_ended(self._cold_starts, extra_s, was_growing=was_growing)
+
+    def _is_probe_allowed(self, route: Route, figures: Figures, lag_s: float, now_s: float) -> bool:
+        at_most = slow_store.SPILLS_MAX[self._cause(route, figures, lag_s, now_s)]
+        return at_most is None or (route.spilling < at_most and self._probing < slow_store.PROBES_MAX)
+
+    def _cause(self, route: Route, figures: Figures, lag_s: float, now_s: float) -> Cause:
+        in_flight = InFlight(running=route.running, mean_age_s=route.mean_age_s(now_s))
+        route.suspicion = slow_store.look_at_server(route.suspicion, route.times, in_flight, now_s)
+        return slow_store.cause(route.suspicion, route.times, self._function_baseline_s(route, figures), lag_s)
+
+    def _function_baseline_s(self, route: Route, figures: Figures) -> float:
+        return route.function_times.baseline_s or self._guess_s(route, route.times.baseline_s, figures)
+
+    def _expected_warm_s(self, route: Route, figures: Figures) -> float:
+        if route.function_times.count:
+            return route.function_times.recent_s
+        return self._guess_s(route, route.times.baseline_s, figures)
+
+    def _guess_s(self, route: Route, service_s: float, figures: Figures) -> float:
+        cpu_s = figures.cpu_costs_s.get(route.key, 0.0)
+        return estimate.guess_function_s(service_s, cpu_s, stretch=self._stretch, overhead_s=self._overhead_s)
+
+    def _count(self, route: Route, by: int, *, is_probe: bool) -> None:
+        self.spilling += by
+        route.spilling += by
+        self._probing += by if is_probe else 0
+        self._slots.cells[self._spilling_cell] = self.spilling
+
+    def _spilling_of_all(self) -> int:
+        return sum(self._slots.cells[self._slots.columns["spilling"] :: self._slots.width].tolist())
+
+    def _workers(self) -> int:
+        statuses = self._slots.cells[self._slots.columns["status"] :: self._slots.width].tolist()
+        return sum(status != 0 for status in statuses)
+
+
+def _asks_for_event_stream(scope: Scope) -> bool:
+    return any(name == b"accept" and b"text/event-stream" in value for name, value in scope["headers"])
+
+
+_COLD_STARTS = COUNTER_INDEX["cold_starts"]
+_FUNCTION_ERRORS = COUNTER_INDEX["function_errors"]
+_THROTTLED = COUNTER_INDEX["throttled"]
+_DENIED_SLOW_STORE = COUNTER_INDEX["spill_denied_slow_store"]
+_DENIED_SPEND = COUNTER_INDEX["spill_denied_spend"]
