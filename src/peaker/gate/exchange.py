@@ -55,7 +55,6 @@ class Exchange:
     """It was handed over by a sibling, whose gate counts it."""
     holds_slot = True
     crashed = False
-    client_gone = False
     cold = False
     ran: Ran | None = Ran.SERVER
     """None where it was answered by nobody, because its client had gone before."""

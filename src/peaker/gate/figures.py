@@ -40,9 +40,13 @@ def end_of(exchange: Exchange) -> End:
     An app that answers 503 says itself that it has too much to do. Errors may be quicker or slower than the work they
     stand for, a response cut short is shorter, and a stream lasts as long as it likes: none of them is a latency.
     """
-    if exchange.is_complete and not exchange.crashed and exchange.holds_slot and exchange.status < 500:
-        return End.SUCCEEDED
-    return End.DROPPED if exchange.status == 503 else End.IGNORED
+    start = exchange.start
+    if start is None:
+        return End.IGNORED
+    status = start["status"]
+    if status < 500:
+        return End.SUCCEEDED if exchange.is_complete and exchange.holds_slot and not exchange.crashed else End.IGNORED
+    return End.DROPPED if status == 503 else End.IGNORED
 
 
 class Figures:
@@ -70,16 +74,12 @@ class Figures:
     def fold(self, now_s: float, *, lagging: bool) -> None:
         """Take in what has finished; an answer given while the loop lagged shows nothing about its route."""
         finished, self.finished = self.finished, []
-        touched: list[Route] = []
-        for exchange in finished:
-            if not exchange.is_guest:
-                self._count(exchange)
-                if self._access_log is not None:
+        if finished:
+            self._count(finished)
+            self._learn([exchange for exchange in finished if exchange.ran is Ran.SERVER], now_s, lagging=lagging)
+            if self._access_log is not None:
+                for exchange in finished:
                     self._access_log.add(exchange, now_s)
-            if exchange.ran is Ran.SERVER or exchange.is_guest:
-                self._learn(exchange, touched, lagging=lagging)
-        if touched:
-            self._fold_routes(touched, now_s)
         if self._access_log is not None:
             self._access_log.flush()
         if self._cpu_s is not None and now_s >= self._cpu_due_s:
@@ -99,43 +99,56 @@ class Figures:
         """Requests in the window so far."""
         return self._succeeded + self._dropped
 
-    def _count(self, exchange: Exchange) -> None:
-        add = self._usage.add
-        add(_REQUESTS)
-        if exchange.ran is not None:
-            add(_RAN[exchange.ran])
-        if exchange.waited_s:
-            add(_WAITED)
-        if exchange.client_gone:
-            add(_CLIENT_GONE)
-        if exchange.crashed:
-            add(_FAILED)
-        if exchange.is_complete and exchange.ran is not None and exchange.ran is not Ran.REFUSED:
-            self._usage.latency(exchange.ran, exchange.latency_s)
+    def _count(self, finished: list[Exchange]) -> None:
+        """Where they ran, and how long they took."""
+        usage = self._usage
+        counted = [exchange for exchange in finished if not exchange.is_guest]
+        usage.add(_REQUESTS, len(counted))
+        for ran, counter in _RAN.items():
+            of_ran = [exchange for exchange in counted if exchange.ran is ran]
+            if not of_ran:
+                continue
+            usage.add(counter, len(of_ran))
+            if ran is not Ran.REFUSED:
+                usage.latencies(
+                    ran,
+                    [
+                        exchange.last_body_s - exchange.origin_s - exchange.blocked_s
+                        for exchange in of_ran
+                        if exchange.is_complete
+                    ],
+                )
 
-    def _learn(self, exchange: Exchange, touched: list[Route], *, lagging: bool) -> None:
-        route = exchange.route
-        if route.learns and exchange.is_complete and not lagging and not route.shown.stays_because:
-            route.shown = with_answer(route.shown, _answered(exchange), self._timeout_s)
-        end = end_of(exchange)
-        if end is not End.SUCCEEDED:
-            self._dropped += end is End.DROPPED
-            return
-        service_s = exchange.service_s
-        if not route.batch_count:
-            touched.append(route)
-        route.batch_count += 1
-        route.batch_sum_s += service_s
-        route.batch_square += service_s * service_s
-        self._succeeded += 1
-        ordinary_s = route.times.baseline_s
-        # A route's very first answers have nothing to be compared with.
-        self._slowness_sum += max(service_s, SERVICE_FLOOR_S) / max(ordinary_s, SERVICE_FLOOR_S) if ordinary_s else 1.0
+    def _learn(self, on_server: list[Exchange], now_s: float, *, lagging: bool) -> None:
+        """What each answer of this worker's app shows about its route, and what it took."""
+        touched: list[Route] = []
+        succeeded, slowness_sum = 0, 0.0
+        for exchange in on_server:
+            route = exchange.route
+            if route.learns and not lagging and exchange.is_complete and not route.shown.stays_because:
+                route.shown = with_answer(route.shown, _answered(exchange), self._timeout_s)
+            end = end_of(exchange)
+            if end is not End.SUCCEEDED:
+                self._dropped += end is End.DROPPED
+                continue
+            service_s = exchange.last_body_s - exchange.began_s - exchange.blocked_s
+            if not route.batch_count:
+                touched.append(route)
+            route.batch_count += 1
+            route.batch_sum_s += service_s
+            route.batch_square += service_s * service_s
+            succeeded += 1
+            slowness_sum += service_s / route.ordinary_s
+        self._succeeded += succeeded
+        self._slowness_sum += slowness_sum
+        if touched:
+            self._fold_routes(touched, now_s)
 
     def _fold_routes(self, touched: list[Route], now_s: float) -> None:
         count, sum_s, square = 0, 0.0, 0.0
         for route in touched:
             route.times = with_samples(route.times, route.batch_count, route.batch_sum_s, route.batch_square, now_s)
+            route.ordinary_s = max(SERVICE_FLOOR_S, route.times.baseline_s)
             in_flight = InFlight(running=route.running, mean_age_s=route.mean_age_s(now_s))
             route.suspicion = look_at_server(route.suspicion, route.times, in_flight, now_s)
             count, sum_s, square = count + route.batch_count, sum_s + route.batch_sum_s, square + route.batch_square
@@ -163,6 +176,3 @@ def _answered(exchange: Exchange) -> Answered:
 
 _RAN = {ran: COUNTER_INDEX[name] for ran, name in _ON.items()}
 _REQUESTS = COUNTER_INDEX["requests"]
-_WAITED = COUNTER_INDEX["waited"]
-_CLIENT_GONE = COUNTER_INDEX["client_gone"]
-_FAILED = COUNTER_INDEX["failed"]

@@ -36,8 +36,6 @@ from peaker.shared_table import SharedTable
 
 SIBLINGS_TRIED_MAX = 2
 
-_BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
-
 
 class Gate:
     """An ASGI application around the user's.
@@ -95,7 +93,7 @@ class Gate:
         if late_s < room.late_s:  # noqa: PLR1730 - max() takes three times as long
             late_s = room.late_s
         exchange = Exchange(self, scope, send, route, now_s - late_s, now_s)
-        if room.in_flight < room.limit and now_s < room.calm_until_s and route.stays and not room.line:
+        if room.in_flight < room.limit and now_s < room.calm_until_s and route.stays and room.line.is_empty:
             room.take()
             return self._run_here(exchange, receive)
         return self._decide(exchange, receive)
@@ -105,12 +103,13 @@ class Gate:
         route, began_s = exchange.route, exchange.began_s
         route.running += 1
         route.began_sum_s += began_s
-        if exchange.scope["method"] not in _BODILESS:
+        if route.takes_body:
             receive = exchange.timed(receive)
         try:
             await self._app(exchange.scope, receive, exchange.send)
         except BaseException:
             exchange.crashed = True
+            self._usage.add(_FAILED)
             raise
         finally:
             route.running -= 1
@@ -134,7 +133,7 @@ class Gate:
             while not is_done:
                 decision = self._look(attempt)
                 if held.client_gone:
-                    exchange.client_gone = is_done = True  # Nobody waits for an answer, so nothing is done.
+                    is_done = self._note_gone()  # Nobody waits for an answer, so nothing is done.
                 elif decision.step is Step.STAY:
                     self._room.take()
                     is_done = await self._stay(attempt)
@@ -148,13 +147,12 @@ class Gate:
                     is_done = await self._spill(attempt)
                 else:
                     is_done = await self._wait(attempt, decision.wait_s)
-        except BaseException:
-            exchange.crashed = True
-            raise
         finally:
             self._apart -= 1
             self._leave_line(attempt)
             held.close()
+            if exchange.waited_s:
+                self._usage.add(_WAITED)
             if not attempt.stayed:
                 self._finish(exchange)
 
@@ -226,8 +224,12 @@ class Gate:
         attempt.siblings_tried += 1
         self._leave_line(attempt)
         exchange.ran, exchange.began_s = Ran.SIBLING, self.now_s()
-        if await self._siblings.hand_over(attempt.sibling, exchange.scope, attempt.held.receive, exchange.send):
-            return True
+        try:
+            if await self._siblings.hand_over(attempt.sibling, exchange.scope, attempt.held.receive, exchange.send):
+                return True
+        except BaseException:
+            self._usage.add(_FAILED)
+            raise
         exchange.ran = None
         attempt.join_again()
         return False
@@ -251,7 +253,9 @@ class Gate:
                 attempt.join_again()
                 return False
             response = failure(error)
-        exchange.ran, exchange.client_gone = Ran.FUNCTION, held.client_gone
+        exchange.ran = Ran.FUNCTION
+        if held.client_gone:
+            self._note_gone()
         await send_response(exchange, response)
         return True
 
@@ -272,6 +276,10 @@ class Gate:
         exchange.ran, exchange.refused_because = Ran.REFUSED, reason
         retry_after_s = expected_wait_s(len(self._room.line), self._figures.all_times.recent_s, self._room.limit)
         await send_response(exchange, refusal(reason, retry_after_s))
+        return True
+
+    def _note_gone(self) -> bool:
+        self._usage.add(_CLIENT_GONE)
         return True
 
     def _leave_line(self, attempt: Attempt) -> None:
@@ -388,3 +396,6 @@ class Gate:
 
 
 _WEBSOCKETS = COUNTER_INDEX["websockets"]
+_WAITED = COUNTER_INDEX["waited"]
+_CLIENT_GONE = COUNTER_INDEX["client_gone"]
+_FAILED = COUNTER_INDEX["failed"]

@@ -58,7 +58,7 @@ class Room:
         """A slot is free again; who has waited longest gets it."""
         self.in_flight = in_flight = self.in_flight - 1
         self._cells[self._in_flight_cell] = in_flight
-        if self.line:
+        if not self.line.is_empty:
             self.grant(now_s)
 
     def grant(self, now_s: float) -> None:
@@ -66,7 +66,7 @@ class Room:
 
         One by one, because each may keep the loop busy so long that the next had better not begin here.
         """
-        if self.line and self.in_flight < self.limit and now_s < self.calm_until_s:
+        if not self.line.is_empty and self.in_flight < self.limit and now_s < self.calm_until_s:
             self.take()
             self.line.grant_first()
 

@@ -11,6 +11,7 @@ unless declared, never leaves the servers.
 
 from __future__ import annotations
 
+import math
 import re
 
 from peaker.policy import placement
@@ -29,6 +30,9 @@ PATH_CHARACTERS_MAX = 256
 SIBLING_SEGMENTS_MAX = 32
 SEGMENT_CHARACTERS_MAX = 64
 SEGMENTS_MAX = 8
+
+BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods whose requests have no body worth the cost of watching how it arrives."""
 
 _VARIABLE = re.compile(
     r"\d+"
@@ -49,22 +53,27 @@ class Route:
         "function_times",
         "key",
         "learns",
+        "ordinary_s",
         "rule",
         "running",
         "shown",
         "spilling",
         "stays",
         "suspicion",
+        "takes_body",
         "times",
     )
 
     def __init__(self, key: str, rule: Rule, *, learns: bool) -> None:
         self.key = key
+        self.takes_body = key.partition(" ")[0] not in BODILESS
         self.rule = rule
         self.learns = learns and not rule.is_declared and rule.placement is not Placement.SERVERS
         self.stays = rule.placement is not Placement.FUNCTIONS
         self.running = 0
         self.began_sum_s = 0.0
+        self.ordinary_s = math.inf
+        """Its baseline as the limit sees it: infinite, so that nothing looks slow, until there is one."""
         self.batch_count = 0
         self.batch_sum_s = 0.0
         self.batch_square = 0.0

@@ -64,6 +64,8 @@ class WaitingLine:
     def __init__(self) -> None:
         self._places: OrderedDict[Place, None] = OrderedDict()
         self._departed = 0
+        self.is_empty = True
+        """Kept up to date because the request path reads it, where a call to __len__ is dear."""
 
     def __len__(self) -> int:
         return len(self._places)
@@ -72,6 +74,7 @@ class WaitingLine:
         """A place at the end."""
         place = Place(len(self._places), self._departed)
         self._places[place] = None
+        self.is_empty = False
         return place
 
     def join_first(self, place: Place) -> None:
@@ -79,12 +82,14 @@ class WaitingLine:
         place.holds_slot = False
         self._places[place] = None
         self._places.move_to_end(place, last=False)
+        self.is_empty = False
 
     def leave(self, place: Place) -> None:
         """This request waits no longer; it may have been granted a slot already."""
         if place in self._places:
             del self._places[place]
             self._departed += 1
+            self.is_empty = not self._places
 
     def ahead_of(self, place: Place | None) -> int:
         """How many are before this one (or before a newcomer); at most that many, since who left is not sought."""
@@ -96,4 +101,5 @@ class WaitingLine:
         """Give a slot to the one that has waited longest."""
         place, _ = self._places.popitem(last=False)
         self._departed += 1
+        self.is_empty = not self._places
         place.grant()
