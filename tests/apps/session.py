@@ -4,7 +4,8 @@ What is taken out before answers are compared, because it differs from one momen
 placement promises it:
 
 - the headers `date`, `server`, `x-request-id` and `x-peaker-ran`;
-- the value of the `session` cookie, which is signed with the time, and `expires` dates of cookies other than 1970.
+- the value of the `session` cookie, which is signed with the time, and `expires` dates of cookies other than 1970;
+- the order of methods in `allow`: frameworks keep them in a set, whose order differs by process.
 
 Everything else is compared as it came: status, reason phrase, every header with its place and repetitions (also
 `content-length`, `transfer-encoding`, `connection`), and the whole body.
@@ -142,6 +143,8 @@ def in_pieces(body: bytes) -> bytes:
 
 def normalised(name: str, value: str) -> tuple[str, str]:
     """A header without what changes from moment to moment."""
+    if name == "allow":
+        return name, ", ".join(sorted(value.split(", ")))
     if name != "set-cookie":
         return name, value
     return name, EXPIRES.sub(r"\1<date>", SIGNED.sub(r"\1<signed>", value))
