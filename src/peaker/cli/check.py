@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import Any
 
 import click
 
-from peaker.app import environment, find_settings, functions, load_target, load_web, worker_count
+from peaker.app import environment, find_settings, functions, worker_count
 from peaker.cli import present
+from peaker.cli.importing import import_all
 from peaker.cli.options import json_option, settings_options
 from peaker.policy.consistency import check_consistency
 from peaker.policy.placement import explain
@@ -37,7 +36,7 @@ def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -
     settings = find_settings(config, stage)
     check_settings(settings)
     if not no_import:
-        _import_all(settings)
+        import_all(settings)
     found = _found(settings)
     if as_json:
         present.data(found)
@@ -49,19 +48,10 @@ def check_settings(settings: Settings) -> None:
     """Everything that can be refused before a process is started; raises SettingsError."""
     workers = worker_count(settings)
     check_consistency(settings, workers)
-    check_resources(settings, settings.servers.count_max * workers)
     explain(settings)
-    functions(settings)
+    may_run = {spec.name: spec.concurrency_max for spec in functions(settings) if not spec.web or settings.app.spill}
+    check_resources(settings, workers, may_run)
     environment(settings)
-
-
-def _import_all(settings: Settings) -> None:
-    # What the app prints while it is imported must not stand in the result.
-    with contextlib.redirect_stdout(sys.stderr):
-        if settings.app.web:
-            load_web(settings)
-        for declared in settings.function:
-            load_target(declared.handler, settings.directory)
 
 
 def _found(settings: Settings) -> dict[str, Any]:

@@ -47,7 +47,8 @@ def command(*, config: str | None, state: Path | None, as_json: bool) -> None:
 
 def _head(found: dict[str, Any]) -> list[str]:
     supervisor = found["supervisor"]
-    alive = f"pid {supervisor['pid']}" if supervisor["alive"] else "gone; `peaker run` takes over"
+    gone = "not running" if found["status"] == "stopped" else "gone; `peaker run` takes over"
+    alive = f"pid {supervisor['pid']}" if supervisor["alive"] else gone
     lines = [
         f"{found['app']}: {found['status']}, generation {found['generation']}",
         f"  app         {found['app_url']}",

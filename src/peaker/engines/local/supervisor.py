@@ -22,7 +22,7 @@ from peaker.engines.local.launch import MODULES, Launch, open_listeners
 from peaker.engines.local.member import Member
 from peaker.engines.local.state_dir import LockedState, RunRecord, started_ticks
 from peaker.engines.local.takeover import Found, find_running
-from peaker.errors import AppStartError, CapacityUnavailable, PeakerError
+from peaker.errors import AppStartError, CapacityUnavailable, PeakerError, SettingsError
 from peaker.gate.slots import create_slot_table, open_slot_table
 from peaker.interfaces import Server, ServerStatus
 from peaker.meter.usage import create_usage_table, fold_into_past, open_usage_table
@@ -33,6 +33,8 @@ from peaker.settings import Settings
 KILL_GRACE_S = 2.0
 """A process ends its own drain at drain_s_max; the supervisor's knife falls this much later."""
 FAILED_GRACE_S = 2.0
+INPUT_IS_WRONG = (2, 3)
+"""How a process exits over settings (2) or over an app that does not import or start (3, servers/worker.py)."""
 STARTS_MAX = 3
 """At the first start of all, a process that ends without saying why is started this often."""
 
@@ -319,8 +321,8 @@ class Supervisor:
     def _give_up(self, member: Member, reason: str) -> None:
         """The first start of all: what does not start now will not start later either, so it is said and ended."""
         error = AppStartError(reason, where=member.name)
-        if member.child.exit_status in (1, 2):
-            error.exit_code = member.child.exit_status
+        if member.child.exit_status in INPUT_IS_WRONG:
+            error.exit_code = SettingsError.exit_code
         self._start_error = self._start_error or error
         self.stop()
 
