@@ -113,6 +113,24 @@ def test_several_cookies_survive_the_single_value_mode_of_a_balancer() -> None:
         alb.response_to_result(one_more, multi_value=False)
 
 
+@pytest.mark.parametrize(
+    ("event", "keys"),
+    [
+        ("http_api_get.json", {"headers", "cookies", "peaker"}),
+        ("alb_single_value.json", {"headers", "statusDescription"}),
+        ("alb_multi_value.json", {"multiValueHeaders", "statusDescription"}),
+    ],
+)
+def test_a_result_has_the_format_of_the_event_it_answers(event: str, keys: set[str]) -> None:
+    response = Response(status=200, headers=((b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")))
+
+    result = json.loads(http_api.result_for(golden(event), response, RunNotes()))
+
+    assert set(result) == {"statusCode", "isBase64Encoded", "body"} | keys
+    assert "a=1" in str(result)
+    assert "b=2" in str(result)
+
+
 def test_a_spilled_request_reads_as_an_ordinary_event_to_code_that_knows_payload_2_0() -> None:
     request = Request(
         method="GET",

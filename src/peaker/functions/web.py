@@ -22,7 +22,7 @@ from peaker.wire.http_api import (
     event_to_request,
     request_to_event,
     request_to_scope,
-    response_to_result,
+    result_for,
 )
 
 _SERVER_ERROR = Response(
@@ -91,7 +91,8 @@ class WebApp:
             ResponseBroken: the app ended before its response was complete.
         """
         started_s = time.perf_counter()
-        request = event_to_request(json.loads(event))
+        document = json.loads(event)
+        request = event_to_request(document)
         scope = request_to_scope(request)
         if self._state:
             scope["state"] = self._state.copy()
@@ -99,7 +100,7 @@ class WebApp:
         # A task of its own gives each request its own context variables, as a server does.
         response = await asyncio.create_task(self._respond(scope, exchange))
         duration_ms = (time.perf_counter() - started_s) * 1000
-        return response_to_result(response, RunNotes(cold=cold, init_ms=init_ms, duration_ms=duration_ms))
+        return result_for(document, response, RunNotes(cold=cold, init_ms=init_ms, duration_ms=duration_ms))
 
     async def _respond(self, scope: Scope, exchange: _Exchange) -> Response:
         try:

@@ -41,6 +41,7 @@ __all__ = [
     "request_to_event",
     "request_to_scope",
     "response_to_result",
+    "result_for",
     "result_to_response",
     "scope_to_request",
 ]
@@ -230,6 +231,16 @@ def response_to_result(response: Response, notes: RunNotes) -> bytes:
     if cookies:
         result["cookies"] = cookies
     return fields.encode_with_body(result, response.body, RESULT_BYTES_MAX, "response")
+
+
+def result_for(event: JSONValue, response: Response, notes: RunNotes) -> bytes:
+    """The result in the format, and for an ALB the header mode, of the event that `event_to_request` has taken.
+
+    A load balancer's result has no notes: it is read by nobody else.
+    """
+    if "elb" in event["requestContext"]:
+        return alb.response_to_result(response, multi_value="multiValueHeaders" in event)
+    return response_to_result(response, notes)
 
 
 def result_to_response(payload: bytes) -> tuple[Response, RunNotes]:
