@@ -245,13 +245,3 @@ def stop_wsgi_threads(application: ASGIApp) -> None:
     executor = getattr(application, "executor", None)
     if type(application).__module__.startswith("a2wsgi.") and executor is not None:
         executor.shutdown(wait=True)
-
-
-def resource_pools(settings: Settings, *, instance: bool) -> dict[str, str]:
-    """PEAKER_RESOURCE_NAME_POOL: how many connections one worker, or one instance, may open to each [[resource]]."""
-    return {
-        f"PEAKER_RESOURCE_{resource.name.upper().replace('-', '_')}_POOL": str(
-            resource.per_instance if instance else resource.per_worker
-        )
-        for resource in settings.resource
-    }

@@ -21,11 +21,12 @@ from peaker.app import (
     is_asgi,
     load_target,
     load_web,
+    pool_variables,
     stop_wsgi_threads,
     worker_count,
 )
 from peaker.errors import AppImportError, SettingsError
-from peaker.settings import AppSection, FunctionSection, FunctionsSection, ServersSection, Settings
+from peaker.settings import AppSection, FunctionSection, FunctionsSection, ResourceSection, ServersSection, Settings
 
 
 @pytest.fixture
@@ -83,6 +84,14 @@ def test_an_env_file_that_cannot_be_read_is_told_by_its_path(tmp_path: Path) -> 
     (tmp_path / "latin.env").write_bytes(b"A=\xe9\n")
     with pytest.raises(SettingsError, match=r"latin\.env: app.env_file is not UTF-8 at byte 2"):
         environment(settings_for(tmp_path, env_file="latin.env"))
+
+
+def test_workers_and_instances_learn_the_size_of_their_connection_pools() -> None:
+    database = ResourceSection(name="main-db", connections_max=80, per_worker=10, per_instance=1)
+    settings = Settings(resource=(database,))
+
+    assert pool_variables(settings, in_instance=False) == {"PEAKER_RESOURCE_MAIN_DB_POOL": "10"}
+    assert pool_variables(settings, in_instance=True) == {"PEAKER_RESOURCE_MAIN_DB_POOL": "1"}
 
 
 def test_every_function_has_its_defaults_filled_in_and_the_web_app_is_one_of_them() -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from peaker.app import environment, load_web, resource_pools
+from peaker.app import environment, load_web, pool_variables
 from peaker.clock import SystemClock
 from peaker.control_socket import Answer, CommandRefused, ControlServer, Status, WithSocket
 from peaker.errors import AppImportError, AppStartError, PeakerError, StateError
@@ -87,7 +87,7 @@ class Worker:
             self._control.close()
 
     async def _start(self) -> None:
-        os.environ.update(environment(self._settings) | resource_pools(self._settings, instance=False))
+        os.environ.update(environment(self._settings) | pool_variables(self._settings, in_instance=False))
         slots = open_slot_table(self._state.slots)
         if not 0 <= self._row < slots.rows:
             raise StateError(f"--row = {self._row} is not in the slot table; allowed: 0 to {slots.rows - 1}.")
@@ -96,7 +96,7 @@ class Worker:
         slots.set(self._row, "status", WorkerStatus.STARTING)
         slots.close()
         self._serving = Serving(
-            _import(self._settings),
+            load_web(self._settings),
             self._settings,
             self._state,
             self._listener,
@@ -174,15 +174,6 @@ class Worker:
         if self._listener.fileno() < 0:
             raise CommandRefused("this worker drains and has closed its listening socket.")
         return WithSocket(self._listener)
-
-
-def _import(settings: Settings) -> Any:
-    try:
-        return load_web(settings)
-    except SystemExit as error:
-        raise AppImportError(f"{settings.app.web!r} ended the process while it was imported: exit {error.code}.") from (
-            error
-        )
 
 
 async def _first(*tasks: asyncio.Task[Any]) -> None:
