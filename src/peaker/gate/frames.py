@@ -6,7 +6,7 @@ import asyncio
 import json
 import struct
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 from peaker.app import Message, Scope
 from peaker.errors import PeakerError
@@ -64,8 +64,8 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio.Transport, so this cannot be asserted.
+        self._transport = cast("asyncio.Transport", transport)
         self.is_lost = False
 
     def connection_lost(self, exc: Exception | None) -> None:
