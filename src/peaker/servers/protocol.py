@@ -128,6 +128,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._raise_refusal(431, f"The request head is larger than {self._header_bytes_max} bytes.")
         if len(self.pipeline) >= PIPELINED_MAX:
             self._raise_refusal(400, f"More than {PIPELINED_MAX} requests were pipelined.")
+        if [name for name, _ in self.headers].count(b"host") > 1:
+            self._raise_refusal(400, "The request has more than one Host header.")  # RFC 9112, section 3.2
         if self.parser.should_upgrade():
             self._check_upgrade()
         before = self.cycle

@@ -35,6 +35,10 @@ FAILURE_HEARD_S_MAX = 2.0
 """How long a worker that failed at its start stays to tell whoever is about to connect."""
 
 _OVERRUN_S = 5.0
+"""Beyond drain_s_max the steps of a drain need this much at the most, unless the app blocks the loop."""
+
+_THREADS_S_MAX = 1.0
+"""How long threads of the app may go on after everything else has ended."""
 
 _logger = logging.getLogger("peaker.worker")
 
@@ -115,15 +119,16 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._control.set_status(Status.DRAINING)
         self._listener.close()
-        _end_process_after(self._settings.servers.drain_s_max + _OVERRUN_S)
+        _end_process_after(self._settings.servers.drain_s_max + _OVERRUN_S, "the app blocks the event loop")
         draining = loop.create_task(self._serving.drain())
         await _first(draining, loop.create_task(self._force.wait()))
         if draining.done():
             draining.result()
-            return 0
-        draining.cancel()
-        await self._serving.cut_short()
-        return EXIT_CUT_SHORT
+        else:
+            draining.cancel()
+            await self._serving.cut_short()
+        _end_process_after(_THREADS_S_MAX, "threads of the app have not ended")
+        return EXIT_CUT_SHORT if self._force.is_set() else 0
 
     async def _tell_failure(self, error: PeakerError) -> None:
         """Say it on stderr and to every control connection, and wait a moment for one that is just being made."""
@@ -180,11 +185,11 @@ async def _first(*tasks: asyncio.Task[Any]) -> None:
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _end_process_after(seconds: float) -> None:
-    """The last resort: threads of the app that do not end would keep the process at exit, drained as it is."""
+def _end_process_after(seconds: float, reason: str) -> None:
+    """The last resort, from a thread of its own: code of the app may keep the loop, or the interpreter's exit."""
 
     def end() -> None:
-        sys.stderr.write(f"peaker worker: the app's threads have not ended {seconds:g} s after the drain began.\n")
+        sys.stderr.write(f"peaker worker: ended by force, since {reason}.\n")
         sys.stderr.flush()
         os._exit(EXIT_CUT_SHORT)
 

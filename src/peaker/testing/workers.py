@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from peaker.control_socket import wait_until_ready
+from peaker.control_socket import CommandRefused, wait_until_ready
 from peaker.errors import PeakerError
 from peaker.gate.slots import create_slot_table, open_slot_table
 from peaker.meter.usage import Usage, create_usage_table, open_usage_table, read_usage
@@ -80,7 +80,11 @@ class RunningWorkers:
     def wait_until_ready(self, row: int) -> None:
         """Return when the worker of this row serves; raises PeakerError with its own words where it does not."""
         limit_s = self.settings.servers.start_s_max
-        asyncio.run(wait_until_ready(self.state.control_socket(f"worker-{row}"), timeout_s=limit_s))
+        try:
+            asyncio.run(wait_until_ready(self.state.control_socket(f"worker-{row}"), timeout_s=limit_s))
+        except CommandRefused:
+            self.processes[row].wait(limit_s)  # It has failed, and ends by itself.
+            raise
 
     def signal(self, row: int, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal to the worker of this row."""
