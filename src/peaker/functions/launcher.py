@@ -21,7 +21,7 @@ from peaker.errors import AppImportError, AppStartError, PeakerError, Unavailabl
 from peaker.functions import proc
 from peaker.functions.forked import Instance, InstanceDied, Outcome
 from peaker.functions.function_environment import function_environment
-from peaker.functions.limits import Limits
+from peaker.functions.limits import Enclosure, Limits
 from peaker.functions.rung import Rung
 from peaker.functions.zygote_link import Event, ZygoteLink
 from peaker.settings import Settings
@@ -85,6 +85,7 @@ class Launcher:
         self._starting: dict[int, Instance] = {}
         self._instances: dict[str, Instance] = {}
         self._by_pid: dict[int, Instance] = {}
+        self._next: Enclosure | None = None
         self._watchdog: asyncio.TimerHandle | None = None
 
     @property
@@ -111,6 +112,7 @@ class Launcher:
         self.zygote_rss_bytes = event["resident_bytes"]
         self._zygote_virtual_bytes = event["virtual_bytes"]
         self._refuse_if_too_large()
+        self._prepare_next()
 
     async def _prepare_zygote(self) -> Event:
         """Start a process and wait until it is ready or says why it is not; a step that hangs counts as unsafe."""
@@ -174,16 +176,18 @@ class Launcher:
         zygote = self._zygote
         if zygote is None:
             raise Unavailable(f"function {self.spec.name} has no zygote now.")
-        instance = self._make_instance()
+        enclosure = self._take_enclosure()
+        instance = self._make_instance(enclosure)
         self._starting[self._number] = instance
         ours, theirs = socket.socketpair()
-        join_fds = instance.enclosure.open_to_join()
+        join_fds = enclosure.open_to_join() if self._joins_by_itself else []
         try:
             with theirs:
                 fds = [theirs.fileno(), instance.log_pipe.write_fd, *join_fds]
                 zygote.send({"command": "fork", "id": self._number, **self._bounds(instance)}, fds)
-            # While the zygote forks, the host prepares its own end.
+            # While the zygote forks, the host prepares its own end, and what the next fork needs.
             await instance.connect(ours)
+            self._prepare_next()
             await instance.ready(self._settings.servers.start_s_max)
         except (BrokenPipeError, BufferError) as error:
             instance.abandon()
@@ -198,14 +202,50 @@ class Launcher:
         self._watch_memory()
         return instance
 
-    def _make_instance(self) -> Instance:
-        self._number += 1
-        own_bytes = self.spec.memory_mb * MIB - self.zygote_rss_bytes
-        enclosure = self._limits.enclose(
-            memory_bytes=own_bytes,
+    @property
+    def _joins_by_itself(self) -> bool:
+        """Whether an instance moves into its cgroups after the fork.
+
+        Where that is slow, it is born in them: the zygote moves ahead of each fork, while nobody waits. Not into a CPU
+        share or a freezer, though, for there the zygote would be slowed or stopped itself.
+        """
+        return self._is_like_lambda or not self._limits.joins_are_slow
+
+    def _prepare_next(self) -> None:
+        """Have the zygote stand in the cgroup that the next instance will be born in."""
+        if self._next is None and self._zygote is not None and not self._joins_by_itself:
+            self._next = enclosure = self._enclose()
+            fds = enclosure.open_to_join()
+            try:
+                if fds:
+                    self._zygote.send({"command": "enter"}, fds)
+            except (BrokenPipeError, BufferError):  # it has ended; the fork that needs it will say so
+                return
+            finally:
+                for fd in fds:
+                    os.close(fd)
+
+    def _take_enclosure(self) -> Enclosure:
+        """The limits of the instance to be forked now."""
+        self._prepare_next()
+        enclosure, self._next = self._next, None
+        return enclosure or self._enclose()
+
+    def _enclose(self) -> Enclosure:
+        return self._limits.enclose(
+            memory_bytes=self.spec.memory_mb * MIB - self.zygote_rss_bytes,
             vcpus=vcpus(self.spec.memory_mb) if self._is_like_lambda else 0.0,
             read_only=self._is_like_lambda,
         )
+
+    def _release_next(self) -> None:
+        """The zygote that stood in it is gone."""
+        enclosure, self._next = self._next, None
+        if enclosure is not None:
+            self._limits.release(enclosure, 0)
+
+    def _make_instance(self, enclosure: Enclosure) -> Instance:
+        self._number += 1
         instance = Instance(
             # As Lambda names log streams: the day, the version, and what no other has.
             name=f"{time.strftime('%Y/%m/%d', time.gmtime())}/[$LATEST]{secrets.token_hex(16)}",
@@ -251,10 +291,12 @@ class Launcher:
     def _instance_ended(self, instance: Instance) -> None:
         del self._instances[instance.name]
         self._by_pid.pop(instance.pid, None)
-        self._limits.release(instance.enclosure)
+        # The zygote may still stand in the group its instance was born in.
+        self._limits.release(instance.enclosure, self.zygote_pid)
 
     def _zygote_ended(self, how: str) -> None:
         """Its process is gone, by whatever hand; its instances are our children now and go on."""
+        self._release_next()
         starting, self._starting = self._starting, {}
         for instance in starting.values():
             instance.start_failed(Unavailable(f"the zygote of function {self.spec.name} {how} while it forked."))

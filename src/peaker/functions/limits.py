@@ -53,10 +53,10 @@ class Enclosure:
             group.freeze(frozen=frozen)
         return group is not None
 
-    def kill_all(self) -> None:
-        """End whatever is still in it."""
+    def kill_all(self, spare_pid: int) -> None:
+        """End whatever is still in it, but for one process."""
         for group in self._groups[:1]:
-            group.kill_all()
+            group.kill_all(spare_pid)
 
     def release(self) -> bool:
         """Remove its cgroups; False while a process in them has not ended yet."""
@@ -74,8 +74,10 @@ class Limits:
         # Process ids only mean something within their namespace, so it is part of the name.
         self._name = f"{self._prefix}{Path('/proc/self/ns/pid').stat().st_ino if hierarchies else 0}-{os.getpid()}"
         self.hierarchies = [hierarchy for hierarchy in hierarchies if self._prepare(hierarchy)]
+        self.joins_are_slow = any(hierarchy.version == 2 for hierarchy in self.hierarchies)
+        """Whether moving into a cgroup takes long enough to be done ahead (`Group.open_to_join`)."""
         self._number = 0
-        self._ending: list[Enclosure] = []
+        self._ending: list[tuple[Enclosure, int]] = []
         self.can_limit_disk = kernel.landlock_version() > 0
 
     @classmethod
@@ -140,17 +142,18 @@ class Limits:
             enclosure._groups.append(Group.make(hierarchy, path, memory_bytes, vcpus))  # noqa: SLF001
         return enclosure
 
-    def release(self, enclosure: Enclosure) -> None:
-        """End what is left in it and remove it, later if it is not empty yet."""
-        enclosure.kill_all()
+    def release(self, enclosure: Enclosure, spare_pid: int) -> None:
+        """End what is left in it, but for one process, and remove it; later, if it is not empty yet."""
+        enclosure.kill_all(spare_pid)
         if not enclosure.release():
-            self._ending.append(enclosure)
+            self._ending.append((enclosure, spare_pid))
 
     def _sweep(self) -> None:
-        for enclosure in self._ending[:]:
-            enclosure.kill_all()
+        for ending in self._ending[:]:
+            enclosure, spare_pid = ending
+            enclosure.kill_all(spare_pid)
             if enclosure.release():
-                self._ending.remove(enclosure)
+                self._ending.remove(ending)
 
     def close(self) -> None:
         """Kill whatever is left in the cgroups made here and remove them."""

@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from peaker.app import FunctionSpec
@@ -30,6 +31,7 @@ from peaker.units import KIB
 
 MESSAGE_BYTES_MAX = 64 * KIB
 FDS_MAX = 8
+OOM_SCORE = "500"
 TEXT_MAX = 8000
 
 
@@ -42,6 +44,7 @@ class Zygote:
         self._instances: set[int] = set()
         self._code: Callable[..., Any] | None = None
         self._order: dict[str, Any] = {}
+        self._cannot_enter = ""
 
     def run(self) -> int:
         """Prepare, then serve the host until it is gone; returns the exit code."""
@@ -133,17 +136,31 @@ class Zygote:
         message, fds = received
         if message["command"] == "fork":
             self._fork(spec, message, fds)
+        elif message["command"] == "enter":
+            self._enter(fds)
         elif message["pid"] in self._instances:
             # Known and not reaped yet, so the number cannot belong to anybody else.
             os.kill(message["pid"], signal.SIGKILL)
         return True
 
+    def _enter(self, fds: list[int]) -> None:
+        """Move into the cgroups in which the next instance is to be born."""
+        self._cannot_enter = ""
+        for fd in fds:
+            try:
+                os.write(fd, b"0")
+            except OSError as error:
+                self._cannot_enter = f"its cgroup cannot be entered: {error.strerror}"
+            os.close(fd)
+
     def _fork(self, spec: FunctionSpec, message: dict[str, Any], fds: list[int]) -> None:
         try:
-            pid = os.fork()
+            pid = -1 if self._cannot_enter else os.fork()
+            failure = self._cannot_enter
         except OSError as error:
-            self._tell("fork_failed", id=message["id"], text=str(error))
-            pid = -1
+            pid, failure = -1, str(error)
+        if failure:
+            self._tell("fork_failed", id=message["id"], text=failure)
         if pid == 0:
             self._become_instance(spec, message, fds)
         for fd in fds:
@@ -232,6 +249,9 @@ def main() -> int:
     """Entry point."""
     kernel.die_with_parent(signal.SIGKILL)
     kernel.become_subreaper()
+    if sys.platform == "linux":
+        # Where the machine runs out of memory, functions are to go before servers; instances inherit this.
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with socket.socket(fileno=int(sys.argv[1])) as control:
         try:
