@@ -1,0 +1,384 @@
+"""The instances of one function: who gets which, when another is started, when one ends.
+
+A request takes, whichever comes first, an idle instance (the one used last, so that the rest can end), one that
+returns, or a new one. The simulator runs this same code on a virtual clock, so time comes from the event loop and the
+clock that is passed in, and instances from whatever forks them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from peaker.app import FunctionSpec
+from peaker.clock import Clock
+from peaker.errors import AppStartError, PeakerError, Throttled, Unavailable
+from peaker.functions.launcher import InstanceDied, Outcome
+from peaker.functions.starting import AsFastAsCanBe, RunningInstance, Starter, StartModel
+from peaker.functions.starts import Starts
+from peaker.policy.keep_alive import instances_to_end, next_end_s
+from peaker.policy.starts import Need, PoolCounts, admits, spare_retry_s, start_need
+
+_logger = logging.getLogger("peaker.functions.pool")
+
+
+class _State(Enum):
+    """IDLE <-> BUSY; both -> ENDING; all -> GONE. An instance that is still being forked has no state yet."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    ENDING = "ending"
+    GONE = "gone"
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    instance: RunningInstance
+    state: _State
+    idle_since_s: float
+    used: bool = False
+
+
+@dataclass(slots=True)
+class PoolTotals:
+    """Since the host started."""
+
+    invocations: int = 0
+    cold_starts: int = 0
+    started: int = 0
+    start_failures: int = 0
+    throttled: int = 0
+    crashed: int = 0
+    timed_out: int = 0
+    instances_peak: int = 0
+
+
+_Turn = asyncio.Future[tuple[_Held, bool]]
+
+
+class Pool:
+    """See the module. Every `acquire` ends: with a lease, an error, or its caller's cancellation."""
+
+    def __init__(
+        self, spec: FunctionSpec, starter: Starter, *, starts: Starts, clock: Clock, model: StartModel | None = None
+    ) -> None:
+        self.spec = spec
+        self.totals = PoolTotals()
+        self._starter = starter
+        self._starts = starts
+        self._clock = clock
+        self._model = model or AsFastAsCanBe()
+        self._loop = asyncio.get_running_loop()
+        self._used: list[_Held] = []
+        self._spares: list[_Held] = []
+        self._turns: deque[_Turn] = deque()
+        self._starting = self._busy = self._ending = 0
+        self._failures_in_a_row = 0
+        self._spares_after_s = 0.0
+        self._suspended = self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reaper: asyncio.TimerHandle | None = None
+        self._starts.ask(self)
+
+    @property
+    def counts(self) -> PoolCounts:
+        """What there is now."""
+        return PoolCounts(
+            waiting=len(self._turns),
+            starting=self._starting,
+            busy=self._busy,
+            idle=len(self._used) + len(self._spares),
+            spares=len(self._spares),
+            ending=self._ending,
+        )
+
+    async def acquire(self, wait_s: float) -> Lease:
+        """Get an instance for one invocation, within `wait_s`.
+
+        Raises:
+            Throttled: `concurrency_max` are running or waiting, or no instance became free in time; not started.
+            AppStartError: the instance that was started for it did not get ready.
+            Unavailable: the pool is closed.
+        """
+        if self._closed:
+            raise Unavailable("the function host is stopping.")
+        held = self._take_idle()
+        if held is not None:
+            return Lease(self, held, cold=False)
+        if not admits(self.counts, self.spec.concurrency_max):
+            self.totals.throttled += 1
+            raise Throttled(f"{self.spec.name}: {self.spec.concurrency_max} invocations are running or waiting.")
+        if not self._model.may_start(self._clock.now_s()):
+            self.totals.throttled += 1
+            raise Throttled(f"{self.spec.name}: instances are being started as fast as the platform starts them.")
+        held, cold = await self._wait_for_turn(wait_s)
+        return Lease(self, held, cold=cold)
+
+    def suspend(self) -> None:
+        """There is no zygote: start nothing until `resume`. Instances there are go on, requests wait."""
+        self._suspended = True
+
+    def resume(self) -> None:
+        """The zygote is back."""
+        self._suspended = False
+        self._starts.ask(self)
+
+    def close(self) -> None:
+        """End what is idle, refuse what waits; instances that run end when they return."""
+        self._closed = True
+        self._starts.forget(self)
+        while self._turns:
+            self._fail(self._turns.popleft(), Unavailable("the function host is stopping."))
+        for held in [*self._used, *self._spares]:
+            self._end(held)
+        if self._reaper is not None:
+            self._reaper.cancel()
+            self._reaper = None
+
+    def overhead_s(self) -> float:
+        """What the next invocation takes beside its run."""
+        return self._model.overhead_s()
+
+    def deadline_s(self) -> float:
+        """When an invocation that begins now is killed."""
+        return self._clock.now_s() + self.spec.timeout_s
+
+    # Starts calls these two.
+
+    def start_need(self) -> Need:
+        """Why one more instance is wanted now."""
+        if self._suspended or self._closed:
+            return Need.NONE
+        return start_need(
+            self.counts,
+            concurrency_max=self.spec.concurrency_max,
+            buffer=self.spec.buffer,
+            spares_allowed=self._clock.now_s() >= self._spares_after_s,
+        )
+
+    def start_one(self) -> None:
+        """Begin one start."""
+        self._starting += 1
+        self.totals.instances_peak = max(self.totals.instances_peak, self.counts.live)
+        task = self._loop.create_task(self._start())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start(self) -> None:
+        asked_s = self._clock.now_s()
+        error: PeakerError | None = None
+        instance: RunningInstance | None = None
+        try:
+            instance = await self._starter.fork()
+        except PeakerError as known:
+            error = known
+        except Exception as unknown:
+            _logger.exception("an instance of %s could not be started", self.spec.name, extra={"action": "start"})
+            error = AppStartError(f"{type(unknown).__name__}: {unknown}")
+        # Not in a `finally`: cancelled means that the loop is being torn down, and nothing may be started then.
+        self._starts.start_ended()
+        took_s = self._clock.now_s() - asked_s
+        if instance is None:
+            self._starting -= 1
+            self._start_failed(error or AppStartError())
+            return
+        start_s = self._model.start_s(took_s)
+        if start_s > took_s:
+            instance.init_ms = start_s * 1000
+            await asyncio.sleep(start_s - took_s)
+        self._starting -= 1
+        self._started(instance)
+
+    def _started(self, instance: RunningInstance) -> None:
+        self._failures_in_a_row = 0
+        self.totals.started += 1
+        held = _Held(instance, _State.BUSY, self._clock.now_s())
+        self._busy += 1
+        instance.on_exit = lambda _: self._exited(held)
+        if not instance.alive:  # It died before anybody listened.
+            self._exited(held)
+            return
+        self._offer(held, cold=True)
+
+    def _start_failed(self, error: PeakerError) -> None:
+        self.totals.start_failures += 1
+        if isinstance(error, Unavailable):
+            self._suspended = True
+        elif self._turns:
+            self._fail(self._turns.popleft(), error)
+        else:
+            self._failures_in_a_row += 1
+            retry_s = spare_retry_s(self._failures_in_a_row)
+            self._spares_after_s = self._clock.now_s() + retry_s
+            _logger.warning("a spare of %s did not start: %s", self.spec.name, error, extra={"action": "start"})
+            self._loop.call_later(retry_s, self._starts.ask, self)
+        self._starts.process_ended()
+        self._starts.ask(self)
+
+    async def _wait_for_turn(self, wait_s: float) -> tuple[_Held, bool]:
+        turn: _Turn = self._loop.create_future()
+        self._turns.append(turn)
+        timer = self._loop.call_later(wait_s, self._give_up, turn, wait_s)
+        self._starts.ask(self)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.give_back(turn.result()[0])  # Its turn had come in the very moment.
+            else:
+                self._forget(turn)
+            raise
+        finally:
+            timer.cancel()
+
+    def _give_up(self, turn: _Turn, wait_s: float) -> None:
+        self._forget(turn)
+        self.totals.throttled += 1
+        self._fail(turn, Throttled(f"{self.spec.name}: no instance became free within {wait_s:g} s."))
+
+    def _forget(self, turn: _Turn) -> None:
+        if turn in self._turns:
+            self._turns.remove(turn)
+
+    @staticmethod
+    def _fail(turn: _Turn, error: PeakerError) -> None:
+        if not turn.done():
+            turn.set_exception(error)
+
+    def _take_idle(self) -> _Held | None:
+        """The one used last; spares only after those, and then another is started in its place."""
+        stack = self._used or self._spares
+        if not stack:
+            return None
+        held = stack.pop()
+        self._busy += 1
+        held.state = _State.BUSY
+        if self._model.freezes:
+            held.instance.thaw()
+        if stack is self._spares and self.spec.buffer:
+            self._starts.ask(self)
+        return held
+
+    def _offer(self, held: _Held, *, cold: bool) -> None:
+        """`held` is BUSY with nobody; give it to the longest waiting, else let it idle."""
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result((held, cold))
+                return
+        self._busy -= 1
+        held.state = _State.IDLE
+        held.idle_since_s = self._clock.now_s()
+        (self._used if held.used else self._spares).append(held)
+        if self._closed:
+            self._end(held)
+            return
+        if self._model.freezes:
+            held.instance.freeze()
+        self._arm_reaper()
+
+    def give_back(self, held: _Held) -> None:
+        """A lease has ended and its instance is well."""
+        if held.state is _State.BUSY and held.instance.alive:
+            self._offer(held, cold=False)
+
+    def note_death(self, error: InstanceDied) -> None:
+        """A run ended with its process; `_exited` sees to the instance."""
+        if error.timed_out:
+            self.totals.timed_out += 1
+        else:
+            self.totals.crashed += 1
+
+    def _end(self, held: _Held) -> None:
+        (self._used if held.used else self._spares).remove(held)
+        held.state = _State.ENDING
+        self._ending += 1
+        if self._model.freezes:
+            held.instance.thaw()  # A frozen process could not end itself.
+        held.instance.close()
+
+    def _exited(self, held: _Held) -> None:
+        was, held.state = held.state, _State.GONE
+        if was is _State.GONE:
+            return
+        if was is _State.BUSY:
+            self._busy -= 1
+        elif was is _State.ENDING:
+            self._ending -= 1
+        else:
+            (self._used if held.used else self._spares).remove(held)
+        self._starts.process_ended()
+        if not self._closed:
+            self._starts.ask(self)
+
+    def _arm_reaper(self) -> None:
+        if self._reaper is not None:
+            return
+        keep_alive_s = self.spec.keep_alive_s
+        ends = [
+            next_end_s([held.idle_since_s for held in self._used], keep_alive_s=keep_alive_s),
+            next_end_s([h.idle_since_s for h in self._spares], keep_alive_s=keep_alive_s, keep=self.spec.buffer),
+        ]
+        known = [end_s for end_s in ends if end_s is not None]
+        if known:
+            self._reaper = self._loop.call_later(max(0.0, min(known) - self._clock.now_s()), self._reap)
+
+    def _reap(self) -> None:
+        self._reaper = None
+        now_s, keep_alive_s = self._clock.now_s(), self.spec.keep_alive_s
+        for stack, keep in ((self._used, 0), (self._spares, self.spec.buffer)):
+            idle_since_s = [held.idle_since_s for held in stack]
+            count = instances_to_end(idle_since_s, now_s=now_s, keep_alive_s=keep_alive_s, keep=keep)
+            for held in stack[:count]:
+                self._end(held)
+        self._arm_reaper()
+
+
+class Lease:
+    """One instance for one invocation; ends with `run` or with `release`."""
+
+    def __init__(self, pool: Pool, held: _Held, *, cold: bool) -> None:
+        self._pool = pool
+        self._held = held
+        self.cold = cold
+
+    @property
+    def instance(self) -> RunningInstance:
+        """The one that was got."""
+        return self._held.instance
+
+    async def run(self, payload: bytes, *, request_id: str, headers: Mapping[str, str] | None = None) -> Outcome:
+        """Run the invocation and give the instance back.
+
+        A caller that goes away does not stop it: the instance is used up, billed and reused. Cancelling this kills it.
+
+        Raises:
+            InstanceDied: it crashed, ran out of memory or was killed at `timeout_s`.
+        """
+        pool, held = self._pool, self._held
+        pool.totals.invocations += 1
+        pool.totals.cold_starts += self.cold
+        held.used = True
+        try:
+            overhead_s = pool.overhead_s()
+            if overhead_s:
+                await asyncio.sleep(overhead_s)
+            outcome = await held.instance.run(
+                payload, request_id=request_id, deadline_s=pool.deadline_s(), headers=headers, cold=self.cold
+            )
+        except InstanceDied as error:
+            pool.note_death(error)
+            raise
+        except BaseException:
+            held.instance.kill()  # The answer still to come would belong to nobody.
+            raise
+        pool.give_back(held)
+        return outcome
+
+    def release(self) -> None:
+        """Give the instance back unused."""
+        self._pool.give_back(self._held)

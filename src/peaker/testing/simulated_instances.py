@@ -1,0 +1,170 @@
+"""Instances without processes: what a `Launcher` and its instances do, in memory, on any event loop and clock."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from peaker.clock import Clock
+from peaker.errors import Unavailable
+from peaker.functions.launcher import InstanceDied, Outcome
+
+Handler = Callable[[Any], Awaitable[Any]]
+"""Takes the event, returns what JSON can hold; sleeps as long as the run is to take."""
+
+
+class Exits(Exception):  # noqa: N818 - what it makes the instance do
+    """Raised by a simulated handler to end its instance; `out_of_memory` as the kernel would."""
+
+    def __init__(self, how: str = "exit status 1", *, out_of_memory: bool = False) -> None:
+        super().__init__(how)
+        self.how = how
+        self.out_of_memory = out_of_memory
+
+
+class SimulatedInstance:
+    """Runs one invocation at a time; a second one at once is an AssertionError, for that is what pools must not do."""
+
+    def __init__(self, name: str, handler: Handler, *, clock: Clock, init_ms: float, end_s: float) -> None:
+        self.name = name
+        self.pid = 0
+        self.init_ms = init_ms
+        self.started_at_s = clock.now_s()
+        self.invocations = 0
+        self.on_exit: Callable[[SimulatedInstance], None] | None = None
+        self.is_frozen = False
+        self._handler = handler
+        self._clock = clock
+        self._end_s = end_s
+        self._running: asyncio.Task[Any] | None = None
+        self._killed_by = ""
+        self.alive = True
+
+    async def run(
+        self,
+        payload: bytes,
+        *,
+        request_id: str,
+        deadline_s: float,
+        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - as in the interface
+        cold: bool = False,
+    ) -> Outcome:
+        """As `Instance.run`."""
+        assert self._running is None, f"{self.name} is used twice at once"
+        assert self.alive, f"{self.name} is used after its end"
+        assert not self.is_frozen, f"{self.name} is used while frozen"
+        self.invocations += 1
+        begun_s = self._clock.now_s()
+        task = self._running = asyncio.ensure_future(self._handler(json.loads(payload)))
+        try:
+            await asyncio.wait({task}, timeout=max(0.0, deadline_s - begun_s))
+        finally:
+            self._running = None
+        duration_ms = (self._clock.now_s() - begun_s) * 1000
+        if not task.done():
+            task.cancel()
+            self._end_now()
+            message = f"RequestId: {request_id} Error: Task timed out after {deadline_s - begun_s:.2f} seconds"
+            raise InstanceDied(message, error_type="Sandbox.Timedout")
+        if task.cancelled():
+            raise self._death(request_id, "signal: killed", out_of_memory=False)
+        return self._outcome(task, request_id, cold=cold, duration_ms=duration_ms)
+
+    def kill(self) -> None:
+        """As `Instance.kill`."""
+        if self._running is not None:
+            self._running.cancel()
+        self._end_now()
+
+    def close(self) -> None:
+        """As `Instance.close`; the end comes after `end_s`."""
+        assert not self.is_frozen, f"{self.name} is asked to end while frozen"
+        asyncio.get_running_loop().call_later(self._end_s, self._end_now)
+
+    def freeze(self) -> None:
+        """As `Instance.freeze`."""
+        assert self._running is None, f"{self.name} is frozen while it runs"
+        self.is_frozen = True
+
+    def thaw(self) -> None:
+        """As `Instance.thaw`."""
+        self.is_frozen = False
+
+    def _outcome(self, task: asyncio.Task[Any], request_id: str, *, cold: bool, duration_ms: float) -> Outcome:
+        error = task.exception()
+        if isinstance(error, Exits):
+            self._end_now()
+            raise self._death(request_id, error.how, out_of_memory=error.out_of_memory)
+        if error is not None:
+            payload, function_error = {"errorMessage": str(error), "errorType": type(error).__name__}, "Unhandled"
+        else:
+            payload, function_error = task.result(), ""
+        return Outcome(
+            payload=json.dumps(payload).encode(),
+            function_error=function_error,
+            cold=cold,
+            init_ms=self.init_ms,
+            duration_ms=duration_ms,
+            max_memory_mb=1,
+        )
+
+    def _death(self, request_id: str, how: str, *, out_of_memory: bool) -> InstanceDied:
+        error_type = "Runtime.OutOfMemory" if out_of_memory else "Runtime.ExitError"
+        return InstanceDied(f"RequestId: {request_id} Error: Runtime exited with error: {how}", error_type=error_type)
+
+    def _end_now(self) -> None:
+        if not self.alive:
+            return
+        self.alive = False
+        asyncio.get_running_loop().call_soon(self._tell_exit)
+
+    def _tell_exit(self) -> None:
+        if self.on_exit is not None:
+            self.on_exit(self)
+
+
+class SimulatedLauncher:
+    """Forks simulated instances.
+
+    Args:
+        handler: what the function does.
+        clock: the loop's own time.
+        start_s: how long the n-th start takes, n from 0; or raises what that start fails with.
+        end_s: how long an instance takes to end when asked to.
+    """
+
+    def __init__(
+        self, handler: Handler, *, clock: Clock, start_s: Callable[[int], float] = lambda _: 0.005, end_s: float = 0.0
+    ) -> None:
+        self._handler = handler
+        self._clock = clock
+        self._start_s = start_s
+        self._end_s = end_s
+        self._numbers = itertools.count()
+        self.has_zygote = True
+        self.instances: list[SimulatedInstance] = []
+
+    @property
+    def alive(self) -> list[SimulatedInstance]:
+        """Instances whose process would be there."""
+        return [instance for instance in self.instances if instance.alive]
+
+    async def fork(self) -> SimulatedInstance:
+        """As `Launcher.fork`."""
+        if not self.has_zygote:
+            raise Unavailable("there is no zygote.")
+        number = next(self._numbers)
+        start_s = self._start_s(number)
+        await asyncio.sleep(start_s)
+        instance = SimulatedInstance(
+            f"simulated-{number}",
+            self._handler,
+            clock=self._clock,
+            init_ms=start_s * 1000,
+            end_s=self._end_s,
+        )
+        self.instances.append(instance)
+        return instance
