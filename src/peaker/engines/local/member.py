@@ -104,7 +104,10 @@ class Member:
             await asyncio.sleep(CONNECT_PAUSE_S if self.status is Status.STARTING else CONNECT_PAUSE_S * 10)
 
     async def _connect(self, socket_path: Path, lost: asyncio.Event) -> None:
-        client = await ControlClient.connect(socket_path, on_status=self._heard, on_lost=lost.set)
+        changes: list[Hello] = []
+        client = await ControlClient.connect(
+            socket_path, on_status=lambda hello: self._heard_change(hello, changes), on_lost=lost.set
+        )
         try:
             hello = await client.hello(timeout_s=HELLO_TIMEOUT_S)
             self._require_own(hello)
@@ -113,11 +116,16 @@ class Member:
             raise
         self._client = client
         self.is_connected = True
-        self._heard(hello)
+        # A change that came with the reply in one read was heard before this task woke: the reply is then the older.
+        self._heard(changes[-1] if changes else hello)
 
     def _require_own(self, hello: Hello) -> None:
         if hello.pid != self.child.pid:
             raise ControlUnavailable(f"pid {hello.pid} answers where {self.child.pid} should.")
+
+    def _heard_change(self, hello: Hello, changes: list[Hello]) -> None:
+        changes[:] = [hello]
+        self._heard(hello)
 
     def _heard(self, hello: Hello) -> None:
         self.status, self.error, self.details = hello.status, hello.error, hello.details
