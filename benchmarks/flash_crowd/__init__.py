@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections import Counter
 
 from benchmarks.flash_crowd.case import BY_NAME, CASES, Case
 from benchmarks.flash_crowd.figures import by_second, figures, is_void, percentile_ms, results
 from benchmarks.flash_crowd.measure import Seen, measure
 from benchmarks.result import Result
+from peaker.traffic.tally import Outcome
 
 RUNS_MAX = 3
 
@@ -50,10 +52,11 @@ def _until_not_void(case: Case) -> Seen:
 def _show_seconds(case: Case, seen: Seen) -> None:
     for second, samples in by_second(seen.samples).items():
         spilled = sum(sample.placement == "function" for sample in samples)
+        failed = Counter(str(sample.outcome) for sample in samples if sample.outcome is not Outcome.ANSWERED)
         mark = " <- event" if second == case.event_at_s else ""
         print(
             f"  {second:3} s  {len(samples):4} requests, {spilled:4} on functions, "
             f"p50 {percentile_ms(samples, 0.5):6.0f}, p95 {percentile_ms(samples, 0.95):6.0f}, "
-            f"max {percentile_ms(samples, 1.0):6.0f} ms{mark}",
+            f"max {percentile_ms(samples, 1.0):6.0f} ms{mark} {dict(failed) or ''}",
             file=sys.stderr,
         )
