@@ -45,5 +45,5 @@ class Lifespan(LifespanOn):
         """Keep the reason of a failure."""
         if message["type"] == "lifespan.startup.failed":
             self._failure = message.get("message", "")
-            message = {"type": "lifespan.startup.failed"}  # Whoever catches AppStartError tells it.
+            message = {"type": "lifespan.startup.failed", "message": ""}  # Whoever catches AppStartError tells it.
         await super().send(message)

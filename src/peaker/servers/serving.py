@@ -29,6 +29,7 @@ from peaker.settings import Settings
 from peaker.state import StateDirectory
 
 BEAT_S = 0.01
+_GATE_REST_S_MAX = 0.5
 _BEATS_PER_REFRESH = 10
 _BEATS_PER_SECOND = 100
 
@@ -113,12 +114,13 @@ class Serving:
     async def drain(self) -> bool:
         """End in order; False when something had to be cut short."""
         self._slots.set(self._row, "status", WorkerStatus.DRAINING)
-        # The gate says `connection: close` too, and tells when it holds no request any more.
-        gate_is_empty = self._loop.create_task(self.gate.drain())
+        # The gate says `connection: close` too, and closes its books when it holds no request any more.
+        gate_at_rest = self._loop.create_task(self.gate.drain())
         try:
             return await self._drain.run()
         finally:
-            gate_is_empty.cancel()
+            await asyncio.wait((gate_at_rest,), timeout=_GATE_REST_S_MAX)
+            gate_at_rest.cancel()
             self._close()
 
     async def cut_short(self) -> None:
