@@ -100,6 +100,7 @@ class Launcher:
             AppImportError: the target does not import; names the user's error.
             AppStartError: it imports but does not start (lifespan failed, or it does not fit into memory_mb).
         """
+        self._kill_zygote()
         self.warnings = list(self._limits.notices)
         while True:
             event = await self._prepare_zygote()

@@ -120,14 +120,15 @@ class ZygoteLink:
         self._is_open = False
         self._loop.remove_reader(self._control)
         self._loop.remove_writer(self._control)
+        # Before the socket is closed, whose end tells a zygote to take its instances with it.
+        self._process.kill()
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        kill_group(self.pid)  # while its number is still its own
+        status = self._process.wait()
         self._control.close()
         for _, fds in self._backlog:
             _close(fds)
         self._backlog.clear()
-        # Not its group only: user code may have closed the socket and gone on.
-        self._process.kill()
-        status = self._process.wait()
-        kill_group(self.pid)
         self.log_pipe.close()
         how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"exited with status {status}"
         self._on_end(how)
