@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 
@@ -138,7 +139,8 @@ class Figures:
             route.batch_sum_s += service_s
             route.batch_square += service_s * service_s
             succeeded += 1
-            slowness_sum += service_s / route.ordinary_s
+            # The first answers of a route are their own baseline: there is no other yet.
+            slowness_sum += service_s / route.ordinary_s if route.ordinary_s < math.inf else 1.0
         self._succeeded += succeeded
         self._slowness_sum += slowness_sum
         if touched:
