@@ -96,8 +96,7 @@ def functions_lines(supervisor: Supervisor, settings: Settings) -> list[str]:
     """What the function host told: how instances of each function are started, and why not better."""
     host = next((member for member in supervisor.members if member.name == "host"), None)
     if host is None:
-        reason = f"on {settings.functions.arn}" if settings.functions.arn else "none: app.spill is off"
-        return [f"functions: {reason}"]
+        return [f"functions: {settings.functions.arn or 'none, for app.spill is off'}"]
     lines = []
     for function in host.details.get("functions", []):
         reason = f" ({function['rung_reason']})" if function.get("rung_reason") else ""
