@@ -66,17 +66,23 @@ def request_head(method: str, target: str, headers: list[tuple[str, str]], body_
 
 
 class Pool:
-    """Connections to one address; each exchange takes the most recently used idle one or opens another.
+    """Connections to one address; each exchange takes an idle one or opens another.
+
+    It takes the idle one used last, which keeps few open; with `oldest_first` the one not used for longest, as the
+    requests of many clients would come over all their connections.
 
     At most `connections_max` are open, further exchanges wait for one in order of arrival. An idle connection older
     than `idle_s_max` is not used again: the other side may be about to close it.
     """
 
-    def __init__(self, address: Address, *, connections_max: int = 1000, idle_s_max: float = 30.0) -> None:
+    def __init__(
+        self, address: Address, *, connections_max: int = 1000, idle_s_max: float = 30.0, oldest_first: bool = False
+    ) -> None:
         self._address = address
         self._connections_max = connections_max
         self._idle_s_max = idle_s_max
-        self._idle: list[_Connection] = []
+        self._idle: deque[_Connection] = deque()
+        self._take_idle = self._idle.popleft if oldest_first else self._idle.pop
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._open = 0
         self._closed = False
@@ -123,7 +129,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         while True:
             while self._idle:
-                connection = self._idle.pop()
+                connection = self._take_idle()
                 if connection.usable and loop.time() - connection.idle_since_s <= self._idle_s_max:
                     return connection
                 self._drop(connection)

@@ -80,7 +80,7 @@ class Replay:
         self.tally = Tally()
         self._arrivals_s = arrivals_s
         self._mix = mix
-        self._pool = Pool(address, connections_max=connections_max)
+        self._pool = Pool(address, connections_max=connections_max, oldest_first=True)
         self._now_s = clock.now_s
         self._chance = chance
         self._timeout_s = timeout_s
