@@ -24,7 +24,6 @@ from peaker.engines.local.stop import stop_orphans
 from peaker.engines.local.supervisor import Supervisor
 from peaker.errors import AppStartError, CapacityUnavailable, ListenError, StateError
 from peaker.interfaces import ServerStatus
-from peaker.meter.usage import read_usage
 from peaker.policy.supervision import Kind
 from peaker.settings import AppSection, FunctionSection, ServersSection, Settings
 from peaker.state import StateDirectory
@@ -133,8 +132,7 @@ def test_a_dead_worker_is_replaced_at_once_and_its_counts_are_kept(place: Place)
             os.kill(first, signal.SIGKILL)
             await until(lambda: pid_of(supervisor, "worker-0") not in (0, first) and supervisor.is_settled)
             assert await ask(supervisor.urls[0]) == f"worker-0 {pid_of(supervisor, 'worker-0')}"
-            assert read_usage(supervisor._usage).counters["requests"] == 2
-            assert supervisor._usage.get(0, "requests") == 1
+            assert supervisor.rows.usage().counters["requests"] == 2
 
     within_deadline(main)
 
@@ -286,7 +284,7 @@ def test_a_new_supervisor_takes_over_processes_sockets_generation_and_count(plac
             assert supervisor.urls == urls
             assert supervisor.launch.generation == 1
             assert (await ask(urls[0])).split()[0][:6] == answered.split()[0][:6] == "worker"
-            assert read_usage(supervisor._usage).counters["requests"] == 2
+            assert supervisor.rows.usage().counters["requests"] == 2
             # Adopted processes are watched and replaced like its own.
             os.kill(pids["worker-1"], signal.SIGKILL)
             await until(lambda: pid_of(supervisor, "worker-1") not in (0, pids["worker-1"]) and supervisor.is_settled)
@@ -308,7 +306,7 @@ def test_what_died_without_a_supervisor_is_replaced_at_the_take_over(place: Plac
             await supervisor.settled()
             assert pid_of(supervisor, "worker-1") == pids["worker-1"]
             assert pid_of(supervisor, "worker-0") != pids["worker-0"]
-            assert read_usage(supervisor._usage).counters["requests"] == 6
+            assert supervisor.rows.usage().counters["requests"] == 6
             assert supervisor.urls[0] == urls[0]
 
     within_deadline(main)

@@ -115,8 +115,8 @@ def unexplained(
 class Checker:
     """Clients that each send request after request on one connection, never try again, and forget nothing.
 
-    `target` makes the request target from a request's id. A client whose connection ends opens a new one for its next
-    request; a connection that cannot be opened is a failed request too.
+    `target` makes the request target from a request's id, which is `id_prefix` and a number. A client whose connection
+    ends opens a new one for its next request; a connection that cannot be opened is a failed request too.
     """
 
     def __init__(
@@ -128,6 +128,7 @@ class Checker:
         pause_s: float = 0.0,
         timeout_s: float = 15.0,
         requests_max: int = 100_000,
+        id_prefix: str = "",
     ) -> None:
         host, _, port = url.removeprefix("http://").rpartition(":")
         self._address = (host.strip("[]"), int(port))
@@ -136,6 +137,7 @@ class Checker:
         self._pause_s = pause_s
         self._timeout_s = timeout_s
         self._left = requests_max
+        self._id_prefix = id_prefix
         self._numbers = itertools.count()
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -176,7 +178,7 @@ class Checker:
             self._left -= 1
             if connection is None or connection.is_over:
                 connection = _Connection(self._address)
-            self.outcomes.append(await self._one(connection, f"r{next(self._numbers)}"))
+            self.outcomes.append(await self._one(connection, f"{self._id_prefix}{next(self._numbers)}"))
             await asyncio.sleep(self._pause_s)
         if connection is not None:
             await connection.close()

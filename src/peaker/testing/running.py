@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from peaker.clock import SystemClock
-from peaker.control_socket import wait_until_ready
+from peaker.control_socket import ControlClient, wait_until_ready
 from peaker.engines.local.report import report
 from peaker.engines.local.state_dir import LockedState, read_run, started_ticks
 from peaker.errors import PeakerError
@@ -89,7 +89,11 @@ class PeakerRun:
             return run is not None and run.supervisor_pid == self._process.pid
 
         until(is_ready, timeout_s)
-        asyncio.run(wait_until_ready(self.state.supervisor_socket, timeout_s=timeout_s))
+        self.wait_settled(timeout_s)
+
+    def wait_settled(self, timeout_s: float = READY_S_MAX) -> None:
+        """Wait until the supervisor has filled every role; raises PeakerError where it does not."""
+        asyncio.run(_settled(self.state.supervisor_socket, timeout_s))
 
     def settle(self, condition: Callable[[dict[str, Any]], bool], timeout_s: float = READY_S_MAX) -> dict[str, Any]:
         """Wait until the status fulfils `condition`, and return it."""
@@ -158,6 +162,15 @@ class PeakerRun:
                 asyncio.run(stop_orphans(locked, SystemClock()))
             finally:
                 locked.close()
+
+
+async def _settled(path: Path, timeout_s: float) -> None:
+    await wait_until_ready(path, timeout_s=timeout_s)
+    client = await ControlClient.connect(path)
+    try:
+        await client.command("settled", timeout_s=timeout_s)
+    finally:
+        client.close()
 
 
 def until(condition: Callable[[], bool], timeout_s: float) -> None:

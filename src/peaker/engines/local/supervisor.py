@@ -20,12 +20,11 @@ from peaker.control_socket import ControlServer, Status
 from peaker.engines.local.child import exit_words, reap_orphans
 from peaker.engines.local.launch import MODULES, Launch, open_listeners
 from peaker.engines.local.member import Member
+from peaker.engines.local.rows import Rows
 from peaker.engines.local.state_dir import LockedState, RunRecord, started_ticks
 from peaker.engines.local.takeover import Found, find_running
 from peaker.errors import AppStartError, CapacityUnavailable, PeakerError, SettingsError
-from peaker.gate.slots import create_slot_table, open_slot_table
 from peaker.interfaces import Server, ServerStatus
-from peaker.meter.usage import create_usage_table, fold_into_past, open_usage_table
 from peaker.policy import supervision
 from peaker.policy.supervision import STOP_ORDER, Kind, Role
 from peaker.settings import Settings
@@ -56,10 +55,6 @@ class Supervisor:
         self._workers_per_server = worker_count(settings)
         self._servers = servers
         self._host = supervision.host_wanted(settings)
-        workers_max = settings.servers.count_max * self._workers_per_server
-        self._rows = supervision.table_rows(workers_max, self._workers_per_server)
-        # Connections of a [[resource]] were counted for workers_max processes; one that drains still holds its own.
-        self._workers_at_once = workers_max if settings.resource else self._rows
         self._members: list[Member] = found.members
         self._failures: dict[Role, int] = {}
         self._retry_at_s: dict[Role, float] = {}
@@ -73,18 +68,18 @@ class Supervisor:
         self._progress = asyncio.Condition()
         self._written: RunRecord | None = None
         self._started_epoch_s = clock.epoch_s()
-        new_tables = not found.is_running
-        state = launch.state
-        self._slots = create_slot_table(state.slots, self._rows) if new_tables else open_slot_table(state.slots)
-        self._usage = create_usage_table(state.usage, self._rows) if new_tables else open_usage_table(state.usage)
-        self._rows = self._slots.rows
+        self.rows = Rows(launch.state, settings, self._workers_per_server, is_fresh=not found.is_running)
         self._control = ControlServer(
-            state.supervisor_socket,
+            launch.state.supervisor_socket,
             process="supervisor",
             generation=launch.generation,
-            commands={"scale": self._scale_command, "drain": self._drain_command},
+            commands={
+                "scale": self._scale_command,
+                "settled": self._settled_command,
+                "drain": self._drain_command,
+            },
         )
-        self._clear_rows_of_the_dead()
+        self.rows.clear_all_but(self._rows_taken())
         for member in self._members:
             self._follow(member)
 
@@ -248,8 +243,7 @@ class Supervisor:
     def _start(self, role: Role, now_s: float) -> None:
         row, name = None, role.kind.value
         if role.kind is Kind.WORKER:
-            taken = {member.row for member in self._members if member.row is not None}
-            row = supervision.free_row(min(self._rows, self._workers_at_once), taken)
+            row = self.rows.free(self._rows_taken())
             if row is None:
                 return  # Draining workers hold every row; the end of one of them wakes this loop.
             name = f"worker-{row}"
@@ -298,8 +292,7 @@ class Supervisor:
         self.launch.state.control_socket(member.name).unlink(missing_ok=True)
         if member.row is not None:
             self.launch.state.hand_over_socket(member.row).unlink(missing_ok=True)
-            fold_into_past(self._usage, member.row)
-            self._slots.clear(member.row)
+            self.rows.clear(member.row)
         if self._is_stopping or member.is_draining:
             return
         how = exit_words(member.child.exit_status)
@@ -336,13 +329,8 @@ class Supervisor:
             if alive:
                 return
 
-    def _clear_rows_of_the_dead(self) -> None:
-        """Fold what workers left that died while nobody watched."""
-        taken = {member.row for member in self._members}
-        for row in range(self._rows):
-            if row not in taken and (self._slots.get(row, "pid") or self._usage.get(row, "requests")):
-                fold_into_past(self._usage, row)
-                self._slots.clear(row)
+    def _rows_taken(self) -> set[int]:
+        return {member.row for member in self._members if member.row is not None}
 
     def _reap(self) -> None:
         reap_orphans({member.child.pid: member.child for member in self._members})
@@ -352,8 +340,7 @@ class Supervisor:
             member.forget()
         self._control.close()
         self.launch.listeners.close()
-        self._slots.close()
-        self._usage.close()
+        self.rows.close()
 
     # What others see.
 
@@ -399,9 +386,12 @@ class Supervisor:
         before = self._servers
         await self.set_server_count(count)
         if line.get("wait", True):
-            async with self._progress:
-                await self._progress.wait_for(lambda: self.is_settled or self._is_stopping)
+            await self.settled()
         return {"servers": count, "before": before}
+
+    async def _settled_command(self, _: dict[str, Any]) -> dict[str, Any]:
+        await self.settled()
+        return {"settled": self.is_settled}
 
     async def _drain_command(self, _: dict[str, Any]) -> dict[str, Any]:
         if not self._is_stopping:
