@@ -1,0 +1,108 @@
+"""The command line as such: help, versions, exit codes, and what is imported for them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from peaker import __version__
+from peaker.cli import COMMANDS, main
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    captured = capsys.readouterr()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, captured.out, captured.err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(capsys, "--version") == (0, f"peaker {__version__}\n", "")
+
+
+def test_help_lists_every_command_and_a_first_start(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "--help")
+    assert code == 0
+    for name, line in COMMANDS.items():
+        assert f"  {name} " in out
+        assert line in out
+    assert "$ peaker run" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, out, _ = call(capsys, command, "--help")
+    assert code == 0
+    assert out.startswith(f"Usage: peaker {command}")
+    assert len(out.splitlines()) > 8
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "replay"])
+def test_each_command_gives_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    _, out, _ = call(capsys, command, "--help")
+    assert f"    peaker {command}" in out
+
+
+@pytest.mark.parametrize("command", ["check", "status", "scale", "stop", "replay"])
+def test_what_reports_can_report_to_a_program(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert "--json" in call(capsys, command, "--help")[1]
+
+
+def test_an_unknown_command_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "fly")
+    assert (code, out) == (2, "")
+    assert "there is no command 'fly'; there are: check, run, status, scale, stop, replay." in err
+
+
+def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "status", "--jsn")
+    assert code == 2
+    assert "--json" in err
+
+
+def test_errors_are_one_sentence_with_their_exit_code(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = call(capsys, "check", "--config", str(tmp_path / "none.toml"))
+    assert (code, out) == (2, "")
+    assert err.startswith(f"peaker: {tmp_path / 'none.toml'}: the settings file cannot be read")
+    assert err.count("\n") == 1
+    code, _, err = call(capsys, "status", "--state", str(tmp_path / "nothing"))
+    assert code == 1
+    assert "no app has been started here. Start it with `peaker run`." in err
+    code, _, err = call(capsys, "stop", "--state", str(tmp_path / "nothing"))
+    assert code == 1
+
+
+def test_check_without_importing_needs_no_app(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "peaker.toml").write_text('[app]\nweb = "not.there:app"\n[stage.prod.servers]\ncount_max = 7\n')
+    config = str(tmp_path / "peaker.toml")
+    code, out, _ = call(capsys, "check", "--config", config, "--stage", "prod", "--no-import", "--json")
+    assert code == 0
+    assert json.loads(out)["servers"]["count_max"] == 7
+    assert call(capsys, "check", "--config", config)[0] == 2
+
+
+def test_resources_that_could_be_overbooked_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "peaker.toml").write_text(
+        '[app]\nweb = "not.there:app"\nspill = true\n[servers]\nworkers = 2\n'
+        '[[resource]]\nname = "db"\nconnections_max = 50\nper_worker = 10\n'
+    )
+    code, _, err = call(capsys, "check", "--config", str(tmp_path / "peaker.toml"), "--no-import")
+    assert code == 2
+    assert "'db'" in err
+    assert "concurrency_max" in err
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    heavy = ("asyncio", "uvicorn", "rich", "httptools", "peaker.engines", "peaker.control")
+    script = (
+        "import sys; from peaker.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
