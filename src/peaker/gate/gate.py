@@ -165,7 +165,7 @@ class Gate:
         ahead = room.line.ahead_of(attempt.place)
         is_calm = room.is_calm(now_s)
         slot_free = is_calm and room.in_flight < room.limit and not ahead
-        wait_s = expected_wait_s(ahead, self._figures.all_times.recent_s, room.limit)
+        wait_s = expected_wait_s(ahead, self._figures.all_times.recent_s, room.in_flight)
         if not is_calm:
             wait_s = max(wait_s, room.lag_s, now_s - room.due_s)
         attempt.sibling = None if slot_free else self._find_sibling(attempt)
@@ -274,7 +274,8 @@ class Gate:
         """Answer 503, and say why and when to come back."""
         exchange = attempt.exchange
         exchange.ran, exchange.refused_because = Ran.REFUSED, reason
-        retry_after_s = expected_wait_s(len(self._room.line), self._figures.all_times.recent_s, self._room.limit)
+        room = self._room
+        retry_after_s = expected_wait_s(len(room.line), self._figures.all_times.recent_s, room.in_flight)
         await send_response(exchange, refusal(reason, retry_after_s))
         return True
 

@@ -10,6 +10,9 @@ from peaker.policy.placement import Placement
 RECHECK_S = 0.1
 """A request that waits is looked at again after this time: a function may have become possible meanwhile."""
 
+WAIT_S_MIN = 0.001
+"""A shorter wait is none: what is left of one by rounding would be waited for again and again."""
+
 
 class Step(Enum):
     """What is done next with a request."""
@@ -69,7 +72,7 @@ def admit(seen: Situation) -> Decision:
         if seen.sibling_free:
             return Decision(Step.SIBLING)
         short_s = short_wait_s(seen)
-        if short_s > 0:
+        if short_s >= WAIT_S_MIN:
             return Decision(Step.WAIT, "a slot will be free in time", short_s)
     if not seen.no_spill and _is_sooner_on_function(seen):
         return Decision(Step.SPILL)
@@ -101,7 +104,7 @@ def _wait_or_refuse(seen: Situation) -> Decision:
     left_s = seen.wait_s_max - seen.waited_s
     if not seen.joinable:
         return Decision(Step.REFUSE, _because("the queue is full", seen.no_spill))
-    if left_s <= 0:
+    if left_s < WAIT_S_MIN:
         return Decision(Step.REFUSE, _because(f"no slot was free within {seen.wait_s_max:g} s", seen.no_spill))
     return Decision(Step.WAIT, seen.no_spill, min(left_s, RECHECK_S))
 

@@ -168,9 +168,12 @@ def cpu_stretch(memory_mb: int) -> float:
     return max(1.0, MEMORY_MB_PER_VCPU / memory_mb)
 
 
-def expected_wait_s(queued_ahead: int, hold_s: float, slots: int) -> float:
-    """Until a slot is free for the one behind `queued_ahead` others: slots free up every hold_s / slots."""
-    return (queued_ahead + 1) * hold_s / slots
+def expected_wait_s(queued_ahead: int, hold_s: float, in_flight: int) -> float:
+    """Until it is the turn of the one behind `queued_ahead` others: one of those in flight ends every hold_s / in_flight.
+
+    Those in flight, not the slots: where the loop is the bottleneck, slots stand empty while requests wait.
+    """
+    return (queued_ahead + 1) * hold_s / max(1, in_flight)
 
 
 CPU_STEP = 0.2
