@@ -14,7 +14,7 @@ import time
 from collections.abc import Container
 from pathlib import Path
 
-_SETTLE_S = 1.0
+_SETTLE_S = 0.5
 """Threads that were told to stop and connections that were closed get this long to be gone."""
 
 _PAUSE_S = 0.005

@@ -113,8 +113,13 @@ class Instance(asyncio.Protocol):
         """Take the host's end of the channel."""
         await self._loop.create_unix_connection(lambda: self, sock=channel)
 
-    def forked(self, pid: int, pidfd: int) -> None:
-        """The process is there; `pidfd` is -1 where the system has none."""
+    def forked(self, pid: int, pidfd: int) -> bool:
+        """The process is there, `pidfd` is -1 where the system has none; False if it is no longer wanted."""
+        if self._ended.done():
+            # Taken apart because the zygote took too long: the closed channel ends it.
+            if pidfd >= 0:
+                os.close(pidfd)
+            return False
         self.pid = pid
         self._pidfd = pidfd
         if pidfd >= 0:
@@ -122,6 +127,7 @@ class Instance(asyncio.Protocol):
         if self._kill_reason:
             self.kill()
         self._become_ready()
+        return True
 
     def start_failed(self, error: PeakerError) -> None:
         """There is no process, or it must not be used."""

@@ -282,8 +282,8 @@ class Launcher:
             self.warnings.append(f"function {self.spec.name}: {event['text']}.")
         elif kind == "forked":
             instance = self._starting.pop(event["id"])
-            self._by_pid[event["pid"]] = instance
-            instance.forked(event["pid"], fds[0] if fds else -1)
+            if instance.forked(event["pid"], fds[0] if fds else -1):
+                self._by_pid[event["pid"]] = instance
         elif kind == "fork_failed":
             self._starting.pop(event["id"]).start_failed(Unavailable(f"the system would not fork: {event['text']}."))
         elif kind == "exited" and (ended := self._by_pid.get(event["pid"])) is not None:

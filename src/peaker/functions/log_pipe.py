@@ -96,11 +96,15 @@ class LogPipe:
     def _emit_whole_lines(self) -> None:
         *lines, rest = bytes(self._partial).split(b"\n")
         for line in lines:
-            self._emit(line)
-        while len(rest) > LINE_BYTES_MAX:
-            self._emit(rest[:LINE_BYTES_MAX])
-            rest = rest[LINE_BYTES_MAX:]
-        self._partial = bytearray(rest)
+            self._emit(self._cut(line))
+        self._partial = bytearray(self._cut(rest))
+
+    def _cut(self, line: bytes) -> bytes:
+        """Pass on what is above the longest line, in lines of its own; returns the rest."""
+        while len(line) > LINE_BYTES_MAX:
+            self._emit(line[:LINE_BYTES_MAX])
+            line = line[LINE_BYTES_MAX:]
+        return line
 
     def _emit_partial(self) -> None:
         if self._partial:
@@ -108,4 +112,4 @@ class LogPipe:
             self._partial.clear()
 
     def _emit(self, line: bytes) -> None:
-        self._on_line(line[:LINE_BYTES_MAX].decode("utf-8", "replace"))
+        self._on_line(line.decode("utf-8", "replace"))

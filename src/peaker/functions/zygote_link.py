@@ -121,9 +121,10 @@ class ZygoteLink:
         self._loop.remove_reader(self._control)
         self._loop.remove_writer(self._control)
         # Before the socket is closed, whose end tells a zygote to take its instances with it.
-        self._process.kill()
+        # Not by Popen.kill, which would reap it if it has ended, and its number would no longer be its own.
+        os.kill(self.pid, signal.SIGKILL)
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        kill_group(self.pid)  # while its number is still its own
+        kill_group(self.pid)
         status = self._process.wait()
         self._control.close()
         for _, fds in self._backlog:
