@@ -83,7 +83,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeakerRun]:
 
 
 def checker(run: PeakerRun, *, clients: int, ms: int, pause_s: float = 0.0) -> Checker:
-    return Checker(run.status()["app_url"], lambda name: f"/work?id={name}&ms={ms}", clients=clients, pause_s=pause_s)
+    return Checker(run.app_url, lambda name: f"/work?id={name}&ms={ms}", clients=clients, pause_s=pause_s)
 
 
 def ran(outcome: Any) -> str:
@@ -178,7 +178,7 @@ def test_a_second_run_is_refused_with_the_pid_of_the_first(shop: PeakerRun) -> N
 
 def test_ctrl_c_drains_what_runs_and_exits_0(tmp_path: Path) -> None:
     with PeakerRun(project(tmp_path)) as run:
-        url, ops = run.status()["app_url"], run.status()["ops_url"]
+        url, ops = run.app_url, run.status()["ops_url"]
         pids = run.pids()
 
         async def main() -> None:
@@ -200,7 +200,7 @@ def test_ctrl_c_drains_what_runs_and_exits_0(tmp_path: Path) -> None:
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     with PeakerRun(project(tmp_path)) as run:
-        url, pids = run.status()["app_url"], run.pids()
+        url, pids = run.app_url, run.pids()
 
         async def main() -> None:
             async with Checker(url, lambda name: f"/work?id={name}&ms=9000", clients=1, requests_max=1) as client:

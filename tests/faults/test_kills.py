@@ -61,7 +61,7 @@ class Scene:
         self._runs += 1
         prefix = f"t{self._runs}-"
         return Checker(
-            self.run.status()["app_url"],
+            self.run.app_url,
             lambda name: f"/work?id={name}&ms={WORK_MS}",
             clients=CLIENTS,
             id_prefix=prefix,

@@ -58,6 +58,14 @@ class PeakerRun:
         return self._process.pid
 
     @property
+    def app_url(self) -> str:
+        """Where the app is served; raises PeakerError before it is known."""
+        run = read_run(self.state)
+        if run is None:
+            raise PeakerError("the app has not been started.", where=str(self.directory))
+        return run.app_url
+
+    @property
     def errors(self) -> str:
         """What it has said on standard error so far."""
         return (self.directory / "run.err").read_text(encoding="utf-8", errors="replace")
