@@ -51,7 +51,8 @@ def find_hierarchies(wanted: set[str], mountinfo: str, membership: str) -> list[
     for kind, root, point, _ in mounts:
         if kind == "cgroup2" and missing and (base := _base_v2(point, root, own_paths.get("", "/"))):
             offered = missing & (set((base / "cgroup.controllers").read_text().split()) | {"freezer"})
-            found.append(Hierarchy(2, base, frozenset(offered)))
+            if offered:
+                found.append(Hierarchy(2, base, frozenset(offered)))
     return found
 
 
