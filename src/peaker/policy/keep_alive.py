@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+TIMER_SLACK_S = 0.001
+"""A timer may fire this much before its time by the clock; what is due by then is due now, or the timer would spin."""
+
+
 def instances_to_end(idle_since_s: Sequence[float], *, now_s: float, keep_alive_s: float, keep: int = 0) -> int:
     """How many to end, counted from the one idle the longest.
 
@@ -16,7 +20,7 @@ def instances_to_end(idle_since_s: Sequence[float], *, now_s: float, keep_alive_
     """
     endable = max(0, len(idle_since_s) - keep)
     for index in range(endable):
-        if now_s - idle_since_s[index] < keep_alive_s:
+        if now_s - idle_since_s[index] < keep_alive_s - TIMER_SLACK_S:
             return index
     return endable
 

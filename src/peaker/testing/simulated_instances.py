@@ -47,9 +47,9 @@ class SimulatedInstance:
         self,
         payload: bytes,
         *,
-        request_id: str,
+        request_id: str,  # noqa: ARG002 - as in the interface
         deadline_s: float,
-        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - as in the interface
+        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - likewise
         cold: bool = False,
     ) -> Outcome:
         """As `Instance.run`."""
@@ -67,11 +67,11 @@ class SimulatedInstance:
         if not task.done():
             task.cancel()
             self._end_now()
-            message = f"RequestId: {request_id} Error: Task timed out after {deadline_s - begun_s:.2f} seconds"
+            message = f"Task timed out after {deadline_s - begun_s:.2f} seconds"
             raise InstanceDied(message, error_type="Sandbox.Timedout")
         if task.cancelled():
-            raise self._death(request_id, "signal: killed", out_of_memory=False)
-        return self._outcome(task, request_id, cold=cold, duration_ms=duration_ms)
+            raise _death("signal: killed", out_of_memory=False)
+        return self._outcome(task, cold=cold, duration_ms=duration_ms)
 
     def kill(self) -> None:
         """As `Instance.kill`."""
@@ -93,11 +93,11 @@ class SimulatedInstance:
         """As `Instance.thaw`."""
         self.is_frozen = False
 
-    def _outcome(self, task: asyncio.Task[Any], request_id: str, *, cold: bool, duration_ms: float) -> Outcome:
+    def _outcome(self, task: asyncio.Task[Any], *, cold: bool, duration_ms: float) -> Outcome:
         error = task.exception()
         if isinstance(error, Exits):
             self._end_now()
-            raise self._death(request_id, error.how, out_of_memory=error.out_of_memory)
+            raise _death(error.how, out_of_memory=error.out_of_memory)
         if error is not None:
             payload, function_error = {"errorMessage": str(error), "errorType": type(error).__name__}, "Unhandled"
         else:
@@ -111,10 +111,6 @@ class SimulatedInstance:
             max_memory_mb=1,
         )
 
-    def _death(self, request_id: str, how: str, *, out_of_memory: bool) -> InstanceDied:
-        error_type = "Runtime.OutOfMemory" if out_of_memory else "Runtime.ExitError"
-        return InstanceDied(f"RequestId: {request_id} Error: Runtime exited with error: {how}", error_type=error_type)
-
     def _end_now(self) -> None:
         if not self.alive:
             return
@@ -124,6 +120,11 @@ class SimulatedInstance:
     def _tell_exit(self) -> None:
         if self.on_exit is not None:
             self.on_exit(self)
+
+
+def _death(how: str, *, out_of_memory: bool) -> InstanceDied:
+    error_type = "Runtime.OutOfMemory" if out_of_memory else "Runtime.ExitError"
+    return InstanceDied(f"Runtime exited with error: {how}", error_type=error_type)
 
 
 class SimulatedLauncher:

@@ -25,9 +25,6 @@ from peaker.errors import (
 PAYLOAD_BYTES_MAX = 6 * 1024 * 1024
 """Request and response payload of a synchronous invocation."""
 
-RESPONSE_BYTES_MAX = PAYLOAD_BYTES_MAX + 100
-"""What Lambda states in its error for a response too large; it allows a hundred bytes more than for requests."""
-
 LOG_TAIL_BYTES = 4096
 LATEST = "$LATEST"
 
@@ -59,6 +56,7 @@ class InvokeCall:
     kind: InvocationType = InvocationType.REQUEST_RESPONSE
     log_tail: bool = False
     client_context: str = ""
+    trace_id: str = ""
     request_id: str = ""
     traceparent: str = ""
     deadline_s: float | None = None
@@ -105,6 +103,7 @@ def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCa
         client_context=headers.get("x-amz-client-context", ""),
         request_id=request_id if _REQUEST_ID.fullmatch(request_id) else "",
         traceparent=headers.get("traceparent", ""),
+        trace_id=headers.get("x-amzn-trace-id", ""),
         deadline_s=_deadline_s(headers.get("x-peaker-deadline-ms")),
     )
 
@@ -138,9 +137,10 @@ def function_not_found(name: str) -> InvokeApiError:
     return InvokeApiError(404, "ResourceNotFoundException", f"Function not found: {name}", Type="User")
 
 
-def too_many_requests(reason: str = "ConcurrentInvocationLimitExceeded") -> InvokeApiError:
-    """At `concurrency_max`, or starting as fast as is allowed."""
-    return InvokeApiError(429, "TooManyRequestsException", "Rate Exceeded.", Reason=reason, Type="User")
+def too_many_requests(why: str) -> InvokeApiError:
+    """No instance for it, now or in time; it was not started."""
+    reason = "ConcurrentInvocationLimitExceeded"
+    return InvokeApiError(429, "TooManyRequestsException", f"Rate Exceeded. {why}", Reason=reason, Type="User")
 
 
 def request_too_large(limit_bytes: int = PAYLOAD_BYTES_MAX) -> InvokeApiError:
@@ -203,27 +203,9 @@ def result_headers(request_id: str, function_error: str, log: bytes | None) -> l
     return headers
 
 
-def timed_out(request_id: str, timeout_s: float) -> bytes:
-    """The payload of a run that was killed at its time limit."""
-    return _failure("Sandbox.Timedout", f"RequestId: {request_id} Error: Task timed out after {timeout_s:.2f} seconds")
-
-
-def exited(request_id: str, how: str) -> bytes:
-    """The payload of a run whose process ended; `how` is `exit status 1` or `signal: killed`."""
-    return _failure("Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited with error: {how}")
-
-
-def out_of_memory(request_id: str) -> bytes:
-    """The payload of a run whose process went over its memory."""
-    return _failure("Runtime.OutOfMemory", f"RequestId: {request_id} Error: Runtime exited with error: signal: killed")
-
-
-def response_too_large() -> bytes:
-    """The payload of a run whose result was over the limit."""
-    return _failure(
-        "Function.ResponseSizeTooLarge",
-        f"Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).",
-    )
+def start_failed(request_id: str, kind: str, message: str) -> bytes:
+    """The payload of a run whose instance did not get ready; `kind` is `Runtime.ImportModuleError` or another."""
+    return _failure(kind, f"RequestId: {request_id} Error: {message}")
 
 
 def _failure(kind: str, message: str) -> bytes:

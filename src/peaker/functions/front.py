@@ -1,0 +1,114 @@
+"""The Invoke API over HTTP: a private unix socket for the gate, a signed port for boto3 and the AWS CLI."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+
+from peaker.clock import Clock
+from peaker.functions.service import InvokeService, error_answer, plain_refusal
+from peaker.http1_server import HttpAnswer, HttpHandler, HttpLimits, HttpRequest, HttpServer
+from peaker.unix_socket import UnixListener
+from peaker.wire.invoke_api import (
+    PAYLOAD_BYTES_MAX,
+    InvokeApiError,
+    parse_call,
+    refused,
+    request_too_large,
+)
+from peaker.wire.sigv4 import SignatureRefused, SigningKey, verify
+
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
+
+
+class Front:
+    """Both doors of one service. Who can open the unix socket (mode 0600) is trusted; the port asks for a signature."""
+
+    def __init__(self, service: InvokeService, *, key: SigningKey, clock: Clock, limits: HttpLimits) -> None:
+        self._service = service
+        self._key = key
+        self._clock = clock
+        self._private = HttpServer(self._answer, limits=limits, refuse=_refuse)
+        self._signed = HttpServer(self._answer_if_signed, limits=limits, refuse=_refuse)
+
+    async def listen(self, private: UnixListener, signed: socket.socket) -> None:
+        """Begin to serve; the sockets stay the caller's."""
+        await self._private.listen(private.socket)
+        await self._signed.listen(signed)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Take nothing more, answer what was begun; False if something was cut off."""
+        # One after the other: only the gate's side has work that matters at a stop, and it gets all the time there is.
+        whole = await self._private.drain(timeout_s)
+        return await self._signed.drain(timeout_s) and whole
+
+    async def _answer(self, request: HttpRequest) -> HttpAnswer:
+        def set_on_gone(action: object) -> None:
+            request.on_gone = action  # type: ignore[assignment]  # one attribute, no bound method a request
+
+        try:
+            call = parse_call(request.method, request.target, request.headers)
+        except InvokeApiError as error:
+            return error_answer(error)
+        return await self._service.answer(call, request.body, set_on_gone=set_on_gone)
+
+    async def _answer_if_signed(self, request: HttpRequest) -> HttpAnswer:
+        try:
+            check_caller(request.headers)
+            verify(
+                self._key,
+                method=request.method,
+                target=request.target,
+                headers=request.header_list,
+                body=request.body,
+                epoch_s=self._clock.epoch_s(),
+            )
+        except SignatureRefused as error:
+            return error_answer(refused(error.kind, error.what))
+        except InvokeApiError as error:
+            return error_answer(error)
+        return await self._answer(request)
+
+
+def check_caller(headers: dict[str, str]) -> None:
+    """Keep web pages out: any page a developer opens can make the browser post to loopback.
+
+    A page cannot set Host: it is the page's own name, or after DNS rebinding still that name. So Host must be an
+    address or localhost, and an Origin, which browsers add, must be this very host.
+
+    Raises:
+        InvokeApiError: 403.
+    """
+    host = headers.get("host", "")
+    if not _is_local_name(host):
+        raise refused("AccessDeniedException", f"Host {host[:200]!r} is neither an address nor localhost.")
+    origin = headers.get("origin")
+    if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
+        raise refused("AccessDeniedException", f"Origin {origin[:200]!r} may not call this API.")
+
+
+def _is_local_name(host: str) -> bool:
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = found[1].strip("[]")
+    if name == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(status: int, reason: str) -> HttpAnswer:
+    return error_answer(request_too_large()) if status == 413 else plain_refusal(status, reason)
+
+
+def invoke_limits(connections_max: int) -> HttpLimits:
+    """Lambda's payload limit, and room for the headers of a signed call."""
+    return HttpLimits(body_bytes_max=PAYLOAD_BYTES_MAX, connections_max=connections_max, idle_s_max=300.0)
+
+
+__all__ = ["Front", "HttpHandler", "check_caller", "invoke_limits"]
