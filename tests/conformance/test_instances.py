@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
 from launched import is_running, launched, until
 
 from peaker.errors import AppImportError, AppStartError
@@ -454,3 +455,19 @@ def test_a_new_zygote_takes_the_place_of_one_that_was_stopped(tmp_path: Path) ->
             assert first.started_at_s < started_s
 
     asyncio.run(scenario())
+
+
+def test_a_host_on_uvloop_is_served_the_same(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with launched(tmp_path, HANDLER) as bench:
+            instances = await asyncio.gather(*(bench.fork() for _ in range(8)))
+            results = [json.loads((await bench.run(n, one)).payload) for n, one in enumerate(instances)]
+            assert [result["event"] for result in results] == list(range(8))
+            ended = []
+            for one in instances:
+                one.on_exit = ended.append
+                one.close()
+            await until(lambda: len(ended) == 8)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())

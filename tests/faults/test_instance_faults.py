@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from launched import Launched, is_running, launched, until
 
-from peaker.errors import AppStartError
+from peaker.errors import AppStartError, Unavailable
 from peaker.functions.frames import FrameError
 from peaker.functions.launcher import Instance, InstanceDied
 from peaker.functions.log_pipe import LOG_BYTES_MAX
@@ -329,5 +330,50 @@ def test_an_idle_instance_that_is_killed_tells_its_owner(tmp_path: Path) -> None
             instance.on_exit = ended.append
             os.kill(instance.pid, signal.SIGKILL)
             await until(lambda: ended == [instance])
+
+    asyncio.run(scenario())
+
+
+def test_a_host_without_descriptors_left_starts_nothing_and_recovers(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with launched(tmp_path, FAULTS) as bench:
+            instance = await bench.fork()
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            open_fds = [int(entry) for entry in os.listdir("/proc/self/fd")]  # noqa: PTH208 - names only
+            for spare in range(8):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (max(open_fds) + 1 + spare, hard))
+                try:
+                    (await bench.fork()).kill()
+                except Unavailable as error:
+                    assert "Too many open files" in str(error)  # noqa: PT017 - how many are enough is not promised
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert json.loads((await bench.run("1", instance)).payload) == 1
+            assert json.loads((await bench.run("2")).payload) == 2
+
+    asyncio.run(scenario())
+
+
+def test_an_instance_that_needs_too_much_memory_to_start_says_so(tmp_path: Path) -> None:
+    code = """
+        import os
+        held = []
+        async def entry(scope, receive, send):
+            await receive()
+            if os.path.exists("greedy"):
+                held.append(b"x" * 200 * 2**20)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+    """
+
+    async def scenario() -> None:
+        async with launched(tmp_path, code, web=True, memory_mb=128) as bench:
+            if bench.launcher.warnings:
+                pytest.skip(bench.launcher.warnings[0])
+            (tmp_path / "greedy").touch()
+            with pytest.raises(AppStartError, match="signal: killed") as caught:
+                await bench.fork()
+            assert "memory_mb is too little for it" in str(caught.value)
 
     asyncio.run(scenario())

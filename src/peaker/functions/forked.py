@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-from peaker.errors import AppImportError, AppStartError, FunctionCrashed, PeakerError
+from peaker.errors import AppImportError, AppStartError, PeakerError
 from peaker.functions import frames, proc
 from peaker.functions.limits import Enclosure
 from peaker.functions.log_pipe import LogPipe
+from peaker.functions.outcome import InstanceDied, Outcome, death_by
 from peaker.units import KIB, MIB
 
 STATUS_S_MAX = 1.0
@@ -22,44 +21,6 @@ STATUS_S_MAX = 1.0
 
 CLOSE_S_MAX = 2.0
 """Time for an instance's shutdown, as Lambda's Shutdown phase."""
-
-
-class InstanceDied(FunctionCrashed):
-    """The instance's process ended while it ran an invocation; the effect is unknown.
-
-    `error_type` and `message` are what Lambda would answer: `Sandbox.Timedout`, `Runtime.ExitError` or
-    `Runtime.OutOfMemory`; `payload` is that answer as JSON.
-    """
-
-    def __init__(self, message: str, *, error_type: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.error_type = error_type
-
-    @property
-    def timed_out(self) -> bool:
-        """Whether it was killed at its deadline."""
-        return self.error_type == "Sandbox.Timedout"
-
-    def payload(self, request_id: str) -> bytes:
-        """The JSON body that goes with X-Amz-Function-Error: Unhandled."""
-        document = {"errorType": self.error_type, "errorMessage": f"RequestId: {request_id} Error: {self.message}"}
-        return json.dumps(document).encode()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """One invocation that came back from its instance."""
-
-    payload: bytes
-    function_error: str = ""
-    """"" for success, else `Unhandled`."""
-    cold: bool = False
-    init_ms: float = 0.0
-    duration_ms: float = 0.0
-    max_memory_mb: int = 0
-    """The most the instance has held up to now: the zygote's resident size and what it grew by itself."""
-    log_lines_dropped: int = 0
 
 
 class Instance(asyncio.Protocol):
@@ -111,7 +72,11 @@ class Instance(asyncio.Protocol):
 
     async def connect(self, channel: socket.socket) -> None:
         """Take the host's end of the channel."""
-        await self._loop.create_unix_connection(lambda: self, sock=channel)
+        try:
+            await self._loop.create_unix_connection(lambda: self, sock=channel)
+        except BaseException:
+            channel.close()
+            raise
 
     def forked(self, pid: int, pidfd: int) -> bool:
         """The process is there, `pidfd` is -1 where the system has none; False if it is no longer wanted."""
@@ -363,7 +328,8 @@ class Instance(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         death = self._last_word = self._death()
-        self.start_failed(AppStartError(f"an instance ended while it started: {death.message}."))
+        remedy = "memory_mb is too little for it." if death.error_type == "Runtime.OutOfMemory" else ""
+        self.start_failed(AppStartError(f"an instance ended while it started: {death.message}.", remedy=remedy))
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(death)
         self.log_pipe.close()
@@ -384,15 +350,8 @@ class Instance(asyncio.Protocol):
             return self._last_word
         if self._status is None:
             return InstanceDied(self._kill_reason or "Runtime closed its channel", error_type="Runtime.ExitError")
-        code = os.waitstatus_to_exitcode(self._status)
-        if code == -signal.SIGKILL and self._kill_reason:
-            return InstanceDied(self._kill_reason, error_type="Runtime.ExitError")
-        if code == -signal.SIGKILL and self.enclosure.was_out_of_memory():
-            return InstanceDied("Runtime exited with error: signal: killed", error_type="Runtime.OutOfMemory")
-        if code == 0:
-            return InstanceDied("Runtime exited without providing a reason", error_type="Runtime.ExitError")
-        how = f"exit status {code}" if code > 0 else f"signal: {_signal_words(-code)}"
-        return InstanceDied(f"Runtime exited with error: {how}", error_type="Runtime.ExitError")
+        was_out_of_memory = self.enclosure.was_out_of_memory()
+        return death_by(self._status, self._kill_reason, was_out_of_memory=was_out_of_memory)
 
     def _take_line(self, line: str) -> None:
         self._on_log(self._request_id, line)
@@ -410,8 +369,3 @@ def _checked_result(head: frames.Head) -> frames.Head:
 def _start_error(head: frames.Head) -> PeakerError:
     kind = AppImportError if head.get("error") == "import" else AppStartError
     return kind(str(head.get("message", "an instance failed to start.")))
-
-
-def _signal_words(number: int) -> str:
-    """As the system says it: `killed`, `segmentation fault`."""
-    return (signal.strsignal(number) or f"signal {number}").lower()

@@ -7,6 +7,7 @@ A `Launcher` keeps one zygote on the best rung that is safe for the user's code 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import secrets
@@ -19,9 +20,10 @@ from typing import Any
 from peaker.app import FunctionSpec
 from peaker.errors import AppImportError, AppStartError, PeakerError, Unavailable
 from peaker.functions import proc
-from peaker.functions.forked import Instance, InstanceDied, Outcome
+from peaker.functions.forked import Instance
 from peaker.functions.function_environment import function_environment
 from peaker.functions.limits import Enclosure, Limits
+from peaker.functions.outcome import InstanceDied, Outcome
 from peaker.functions.rung import Rung
 from peaker.functions.zygote_link import Event, ZygoteLink
 from peaker.settings import Settings
@@ -80,6 +82,7 @@ class Launcher:
         self._zygote: ZygoteLink | None = None
         self._zygote_virtual_bytes = 0
         self._prepared: asyncio.Future[Event] | None = None
+        self._is_serving = False
         self._step = ""
         self._number = 0
         self._starting: dict[int, Instance] = {}
@@ -177,31 +180,48 @@ class Launcher:
         zygote = self._zygote
         if zygote is None:
             raise Unavailable(f"function {self.spec.name} has no zygote now.")
-        enclosure = self._take_enclosure()
-        instance = self._make_instance(enclosure)
-        self._starting[self._number] = instance
-        ours, theirs = socket.socketpair()
-        join_fds = enclosure.open_to_join() if self._joins_by_itself else []
         try:
-            with theirs:
-                fds = [theirs.fileno(), instance.log_pipe.write_fd, *join_fds]
-                zygote.send({"command": "fork", "id": self._number, **self._bounds(instance)}, fds)
+            instance, channel = self._ask_for_fork(zygote)
+        except (OSError, BufferError) as error:
+            raise Unavailable(f"function {self.spec.name} cannot fork: {error}.") from error
+        try:
             # While the zygote forks, the host prepares its own end, and what the next fork needs.
-            await instance.connect(ours)
+            await instance.connect(channel)
             self._prepare_next()
             await instance.ready(self._settings.servers.start_s_max)
-        except (BrokenPipeError, BufferError) as error:
+        except OSError as error:
             instance.abandon()
-            raise Unavailable(f"function {self.spec.name} cannot fork: {error}.") from error
+            raise Unavailable(f"function {self.spec.name} cannot reach its instance: {error}.") from error
         except BaseException:
             instance.abandon()
             raise
-        finally:
-            for fd in join_fds:
-                os.close(fd)
-            instance.log_pipe.given_away()
         self._watch_memory()
         return instance
+
+    def _ask_for_fork(self, zygote: ZygoteLink) -> tuple[Instance, socket.socket]:
+        """Make what an instance needs and send the zygote its share; nothing is left where that fails."""
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as given_away:
+            enclosure = self._take_enclosure()
+            undo.callback(self._limits.release, enclosure, 0)
+            instance = self._make_instance(enclosure)
+            undo.pop_all()
+            undo.callback(instance.abandon)  # releases the enclosure too
+            given_away.callback(instance.log_pipe.given_away)
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            given_away.callback(theirs.close)
+            join_fds = enclosure.open_to_join() if self._joins_by_itself else []
+            for fd in join_fds:
+                given_away.callback(os.close, fd)
+            self._number += 1
+            bounds = self._bounds(instance)
+            zygote.send(
+                {"command": "fork", "id": self._number, **bounds},
+                [theirs.fileno(), instance.log_pipe.write_fd, *join_fds],
+            )
+            self._starting[self._number] = instance
+            undo.pop_all()
+        return instance, ours
 
     @property
     def _joins_by_itself(self) -> bool:
@@ -220,8 +240,8 @@ class Launcher:
             try:
                 if fds:
                     self._zygote.send({"command": "enter"}, fds)
-            except (BrokenPipeError, BufferError):  # it has ended; the fork that needs it will say so
-                return
+            except (BrokenPipeError, BufferError):
+                return  # it has ended or hangs, and the fork that needs it will say so
             finally:
                 for fd in fds:
                     os.close(fd)
@@ -246,7 +266,6 @@ class Launcher:
             self._limits.release(enclosure, 0)
 
     def _make_instance(self, enclosure: Enclosure) -> Instance:
-        self._number += 1
         instance = Instance(
             # As Lambda names log streams: the day, the version, and what no other has.
             name=f"{time.strftime('%Y/%m/%d', time.gmtime())}/[$LATEST]{secrets.token_hex(16)}",
@@ -274,6 +293,7 @@ class Launcher:
     def _take_event(self, event: Event, fds: list[int]) -> None:
         kind = event["event"]
         if kind in ("ready", "unsafe", "failed"):
+            self._is_serving = kind == "ready"
             if self._prepared is not None and not self._prepared.done():
                 self._prepared.set_result(event)
         elif kind == "step":
@@ -306,7 +326,7 @@ class Launcher:
         if self._prepared is not None and not self._prepared.done():
             text = f"its process {how} while {self._step or 'starting'}"
             self._prepared.set_result(self._ended_early(text))
-        elif self._zygote is not None:
+        elif self._zygote is not None and self._is_serving:
             self._zygote = None
             if self._on_death is not None:
                 self._on_death(f"The zygote of function {self.spec.name} {how}.")
