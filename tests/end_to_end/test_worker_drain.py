@@ -292,7 +292,7 @@ def test_a_listening_socket_handed_over_keeps_the_port() -> None:
 
 def test_a_worker_without_a_supervisor_drains_after_orphan_s_max() -> None:
     began_s = time.monotonic()
-    with RunningWorkers(settings(orphan_s_max=1.0)) as worker:
+    with RunningWorkers(settings(orphan_s_max=1.0), supervised=False) as worker:
 
         async def stay(seconds: float) -> None:
             control = await ControlClient.connect(worker.state.control_socket("worker-0"))

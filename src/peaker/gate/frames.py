@@ -166,7 +166,7 @@ def encode_request(scope: Scope, *, body: bool) -> bytes:
 
 def decode_request(payload: bytes) -> tuple[Scope, bool]:
     """The scope as the origin's server made it, without `state`, and whether a body follows."""
-    head = json.loads(payload)
+    head = json.loads(payload.decode())
     body: bool = head.pop("body")
     head["type"] = "http"
     head["raw_path"] = head["raw_path"].encode("latin-1") if head["raw_path"] is not None else None
@@ -186,7 +186,7 @@ def encode_start(message: Message) -> bytes:
 
 def decode_start(payload: bytes) -> Message:
     """The reverse of `encode_start`."""
-    head = json.loads(payload)
+    head = json.loads(payload.decode())
     return {"type": "http.response.start", "status": head["status"], "headers": _decode_headers(head["headers"])}
 
 

@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import random
+import resource
 import signal
 import socket
 import sys
@@ -36,6 +37,9 @@ FAILURE_HEARD_S_MAX = 2.0
 
 _OVERRUN_S = 5.0
 """Beyond drain_s_max the steps of a drain need this much at the most, unless the app blocks the loop."""
+
+_OTHER_DESCRIPTORS = 1024
+"""Descriptors beside client connections: those of the app, of siblings and of calls to functions."""
 
 _THREADS_S_MAX = 1.0
 """How long threads of the app may go on after everything else has ended."""
@@ -206,6 +210,22 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
+def _allow_descriptors(connections_max: int) -> None:
+    """Room for every connection the settings allow; the usual soft limit of 1,024 is there for `select` alone."""
+    wanted = connections_max + _OTHER_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < wanted:
+            _logger.warning(
+                "the limit of open files (%d) allows fewer connections than servers.connections_max = %d",
+                allowed,
+                connections_max,
+                extra={"action": "start"},
+            )
+
+
 def _log_to_stderr(row: int) -> None:
     """Peaker's and uvicorn's own loggers only: the root logger is the app's to set up."""
     handler = logging.StreamHandler()
@@ -240,6 +260,7 @@ def main(argv: list[str]) -> int:
         return 2
     listener.setblocking(False)
     listener.set_inheritable(False)
+    _allow_descriptors(settings.servers.connections_max)
 
     async def run() -> int:
         worker = Worker(settings, state, listener, row=arguments.row, generation=arguments.generation)

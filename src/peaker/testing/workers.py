@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,16 +31,20 @@ class RunningWorkers:
         with RunningWorkers(Settings(app=AppSection(web="shop:app"))) as workers:
             httpx.get(workers.url + "/")
 
-    A worker that is still there `drain_s_max` and a few seconds later is killed.
+    A worker that is still there `drain_s_max` and a few seconds later is killed. As long as this process lives, the
+    workers take it for their supervisor; with `supervised=False` they drain by themselves after `orphan_s_max`.
 
     Raises:
         PeakerError: a worker did not start; the text is its own.
     """
 
-    def __init__(self, settings: Settings, *, count: int = 1, rows: int | None = None) -> None:
+    def __init__(self, settings: Settings, *, count: int = 1, rows: int | None = None, supervised: bool = True) -> None:
         self.settings = settings
         self.count = count
         self.rows = rows or count
+        self.supervised = supervised
+        self._held: list[socket.socket] = []
+        """One open control connection a worker, as a supervisor has."""
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self.state = StateDirectory(Path(tempfile.mkdtemp(prefix="peaker-workers-")))
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
@@ -80,11 +85,18 @@ class RunningWorkers:
     def wait_until_ready(self, row: int) -> None:
         """Return when the worker of this row serves; raises PeakerError with its own words where it does not."""
         limit_s = self.settings.servers.start_s_max
+        path = self.state.control_socket(f"worker-{row}")
         try:
-            asyncio.run(wait_until_ready(self.state.control_socket(f"worker-{row}"), timeout_s=limit_s))
+            # In a thread, so that it can be called where a loop runs already, as in asynchronous tests.
+            with ThreadPoolExecutor(1) as waiting:
+                waiting.submit(lambda: asyncio.run(wait_until_ready(path, timeout_s=limit_s))).result()
         except CommandRefused:
             self.processes[row].wait(limit_s)  # It has failed, and ends by itself.
             raise
+        if self.supervised:
+            held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._held.append(held)
+            held.connect(str(path))
 
     def signal(self, row: int, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal to the worker of this row."""
@@ -120,6 +132,8 @@ class RunningWorkers:
             for process in self.processes.values():
                 _reap(process, self.settings.servers.drain_s_max + 10)
         finally:
+            for held in self._held:
+                held.close()
             shutil.rmtree(self.state.root, ignore_errors=True)
             if not self.state.sockets.is_relative_to(self.state.root):
                 shutil.rmtree(self.state.sockets, ignore_errors=True)
