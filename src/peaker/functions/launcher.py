@@ -83,7 +83,10 @@ class Launcher:
         self._zygote_virtual_bytes = 0
         self._prepared: asyncio.Future[Event] | None = None
         self._is_serving = False
+        self.own_init_s = 0.0
+        """What importing and starting the app took in the zygote; 0 where instances import by themselves."""
         self._step = ""
+        self._step_since_s = 0.0
         self._number = 0
         self._starting: dict[int, Instance] = {}
         self._instances: dict[str, Instance] = {}
@@ -116,11 +119,16 @@ class Launcher:
         self.zygote_rss_bytes = event["resident_bytes"]
         self._zygote_virtual_bytes = event["virtual_bytes"]
         self._refuse_if_too_large()
-        self._prepare_next()
+        try:
+            self._prepare_next()
+        except OSError as error:
+            self._kill_zygote()
+            raise AppStartError(f"function {self.spec.name} gets no cgroup: {error}.") from error
 
     async def _prepare_zygote(self) -> Event:
         """Start a process and wait until it is ready or says why it is not; a step that hangs counts as unsafe."""
         self._prepared = asyncio.get_running_loop().create_future()
+        self._step, self.own_init_s = "", 0.0
         self._zygote = ZygoteLink(
             directory=self._settings.directory,
             environment=self._environment,
@@ -233,18 +241,25 @@ class Launcher:
         return self._is_like_lambda or not self._limits.joins_are_slow
 
     def _prepare_next(self) -> None:
-        """Have the zygote stand in the cgroup that the next instance will be born in."""
-        if self._next is None and self._zygote is not None and not self._joins_by_itself:
-            self._next = enclosure = self._enclose()
-            fds = enclosure.open_to_join()
-            try:
-                if fds:
-                    self._zygote.send({"command": "enter"}, fds)
-            except (BrokenPipeError, BufferError):
-                return  # it has ended or hangs, and the fork that needs it will say so
-            finally:
-                for fd in fds:
-                    os.close(fd)
+        """Make the limits of the next instance while nobody waits; have the zygote stand in them where joining is slow.
+
+        Raises:
+            OSError: the kernel refused to make a cgroup.
+        """
+        if self._next is not None or self._zygote is None:
+            return
+        self._next = enclosure = self._enclose()
+        if self._joins_by_itself:
+            return
+        fds = enclosure.open_to_join()
+        try:
+            if fds:
+                self._zygote.send({"command": "enter"}, fds)
+        except (BrokenPipeError, BufferError):
+            return  # it has ended or hangs, and the fork that needs it will say so
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def _take_enclosure(self) -> Enclosure:
         """The limits of the instance to be forked now."""
@@ -297,7 +312,7 @@ class Launcher:
             if self._prepared is not None and not self._prepared.done():
                 self._prepared.set_result(event)
         elif kind == "step":
-            self._step = event["step"]
+            self._begin_step(event["step"])
         elif kind == "note":
             self.warnings.append(f"function {self.spec.name}: {event['text']}.")
         elif kind == "forked":
@@ -308,6 +323,13 @@ class Launcher:
             self._starting.pop(event["id"]).start_failed(Unavailable(f"the system would not fork: {event['text']}."))
         elif kind == "exited" and (ended := self._by_pid.get(event["pid"])) is not None:
             ended.exited(event["status"])
+
+    def _begin_step(self, step: str) -> None:
+        """The steps before the trial instance, the last one, are the app's own."""
+        now_s = time.monotonic()
+        if self._step:
+            self.own_init_s += now_s - self._step_since_s
+        self._step, self._step_since_s = step, now_s
 
     def _instance_ended(self, instance: Instance) -> None:
         del self._instances[instance.name]
