@@ -60,7 +60,7 @@ class AccessLog:
             self._lost += 1
             return
         scope = exchange.scope
-        ended_s = self._clock.epoch_s() - (now_s - (exchange.last_body_s or now_s))
+        ended_s = self._clock.epoch_s() - (now_s - exchange.last_body_s if exchange.is_complete else 0.0)
         client = scope.get("client")
         line = {
             "time": datetime.fromtimestamp(ended_s, UTC).isoformat(timespec="milliseconds"),

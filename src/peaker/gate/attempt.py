@@ -20,7 +20,7 @@ class Attempt:
         """The app was called here, which counts the request itself."""
         self.place: Place | None = None
         self._line: WaitingLine | None = None
-        self.waiting_since_s: float | None = None
+        self._waiting_since_s: float | None = None
         self.sibling: int | None = None
         self.siblings_tried = 0
         self.denied: set[int] = set()
@@ -37,9 +37,14 @@ class Attempt:
             self.leave_line()
             self._line, self.place = line, line.join()
             self.held.when_gone(self.place.tell_gone)
-        if self.waiting_since_s is None:
-            self.waiting_since_s = now_s
+        if self._waiting_since_s is None:
+            self._waiting_since_s = now_s
         return self.place
+
+    def note_wait(self, now_s: float) -> None:
+        """How long it has waited by now, tries elsewhere included."""
+        if self._waiting_since_s is not None:
+            self.exchange.waited_s = now_s - self._waiting_since_s
 
     def leave_line(self) -> bool:
         """Free its place; True when it had been granted a slot, which is now the caller's to release."""

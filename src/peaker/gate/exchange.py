@@ -39,13 +39,13 @@ class Exchange:
     its own, because every field that is set costs the request path some 15 ns.
 
     Times are in seconds of the gate's clock: `origin_s` when the request head was readable, `began_s` when the app was
-    called, `first_body_s` and `last_body_s` when a body message was handed over, `returned_s` when the app had returned
-    (0 where that is not of interest), `blocked_s` how long the client kept the app waiting.
+    called, `first_body_s` and `last_body_s` when a body message was handed over, `returned_s` when the app returned,
+    `blocked_s` how long the client kept the app waiting.
     """
 
     start: Message | None = None
     bytes_sent = 0
-    first_body_s = 0.0
+    first_body_s: float | None = None
     last_body_s = 0.0
     returned_s = 0.0
     blocked_s = 0.0
@@ -90,7 +90,8 @@ class Exchange:
         """One of several body messages: find out whether this is a stream, and leave out what the client takes."""
         now_s = self._host.now_s()
         self.bytes_sent += len(message.get("body", b""))
-        self.first_body_s = self.first_body_s or now_s
+        if self.first_body_s is None:
+            self.first_body_s = now_s
         if self.holds_slot and (now_s - self.first_body_s > STREAM_S or self._is_event_stream()):
             self._host.give_back_slot(self)
         await self._send(message)
@@ -131,7 +132,9 @@ class Exchange:
     @property
     def streamed_s(self) -> float:
         """From the first to the last body message, without what the client took; 0 for a body of one message."""
-        return max(0.0, self.last_body_s - self.first_body_s - self.blocked_s) if self.first_body_s else 0.0
+        if self.first_body_s is None:
+            return 0.0
+        return max(0.0, self.last_body_s - self.first_body_s - self.blocked_s)
 
     def _is_event_stream(self) -> bool:
         headers = self.start.get("headers", ()) if self.start else ()

@@ -160,8 +160,7 @@ class Gate:
         """Gather what is known at this moment and decide."""
         exchange, room, now_s = attempt.exchange, self._room, self.now_s()
         route, times = exchange.route, exchange.route.times
-        if attempt.waiting_since_s is not None:
-            exchange.waited_s = now_s - attempt.waiting_since_s
+        attempt.note_wait(now_s)
         ahead = room.line.ahead_of(attempt.place)
         is_calm = room.is_calm(now_s)
         slot_free = is_calm and room.in_flight < room.limit and not ahead
@@ -263,6 +262,7 @@ class Gate:
         """Wait in line for a slot; who may not run here waits beside the line until functions have room."""
         line = self._functions_line if attempt.placement is Placement.FUNCTIONS else self._room.line
         turn = await attempt.join(line, self.now_s()).wait(wait_s)
+        attempt.note_wait(self.now_s())
         if turn is not Turn.GRANTED:
             return False
         if self._room.is_calm(self.now_s()):
