@@ -82,6 +82,13 @@ def functions(settings: Settings) -> tuple[FunctionSpec, ...]:
     return tuple(specs)
 
 
+def local_functions(settings: Settings) -> tuple[FunctionSpec, ...]:
+    """Those the function host of this machine runs: the web app only where a request may go to a function here."""
+    declared = any(route.placement == "functions" for route in settings.route)
+    web_runs_here = not settings.functions.arn and (settings.app.spill or declared)
+    return tuple(spec for spec in functions(settings) if web_runs_here or not spec.web)
+
+
 def _spec(settings: Settings, name: str, target: str, *, web: bool, **own: Any) -> FunctionSpec:
     defaults = settings.functions
     keep_alive_s = own.get("keep_alive_s", defaults.keep_alive_s)

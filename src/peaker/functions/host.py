@@ -1,0 +1,278 @@
+"""The function host: one process that serves the Invoke API for every function of an app.
+
+`python -m peaker.functions.host --help` has its arguments. Exit codes: 0 drained, 1 cut short by a second signal or at
+`drain_s_max`, 2 wrong state or settings, 3 a function did not import or start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from peaker.app import environment, local_functions, worker_count
+from peaker.clock import SystemClock
+from peaker.control_socket import Answer, ControlServer, Status, WithSocket
+from peaker.errors import AppImportError, AppStartError, ListenError, PeakerError
+from peaker.functions.credentials import load_or_create_key
+from peaker.functions.front import Front, invoke_limits
+from peaker.functions.function_log import FunctionLog
+from peaker.functions.hosted import HostedFunction
+from peaker.functions.limits import Limits
+from peaker.functions.service import InvokeService
+from peaker.functions.starts import Starts
+from peaker.policy.resources import instances_allowed
+from peaker.settings import Settings
+from peaker.state import StateDirectory
+from peaker.unix_socket import UnixListener
+
+EXIT_CUT_SHORT = 1
+EXIT_APP_FAILED = 3
+STARTS_PER_CORE = 2
+CONNECTIONS_MAX = 10_000
+_DESCRIPTORS_PER_INSTANCE = 8
+"""Channel, log, pidfd and cgroup files, rounded up."""
+
+_logger = logging.getLogger("peaker.functions.host")
+
+
+class FunctionHost:
+    """One host from start to exit."""
+
+    def __init__(self, settings: Settings, state: StateDirectory, signed: socket.socket, *, generation: int) -> None:
+        self._settings = settings
+        self._state = state
+        self._signed = signed
+        self._clock = SystemClock()
+        self._functions: list[HostedFunction] = []
+        self._stop = asyncio.Event()
+        self._force = asyncio.Event()
+        self._control = ControlServer(
+            state.control_socket("host"),
+            process="host",
+            generation=generation,
+            commands={"drain": self._drain_command, "listener": self._listener_command},
+            orphan_s_max=settings.servers.orphan_s_max,
+            on_orphaned=self._orphaned,
+            details=self._details,
+        )
+
+    async def run(self) -> int:
+        """Serve until told to stop; returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        log = FunctionLog(self._state.logs / "functions.log", clock=self._clock)
+        limits = Limits.find(self._settings.app.name, like=self._settings.functions.like)
+        serving = loop.create_task(self._serve(log, limits))
+        try:
+            return await serving
+        except PeakerError as error:
+            _logger.error("%s", error, extra={"action": "start"})  # noqa: TRY400 - the user's error, not ours
+            await self._control.tell_failure(str(error))
+            return EXIT_APP_FAILED if isinstance(error, (AppImportError, AppStartError)) else error.exit_code
+        finally:
+            await asyncio.gather(*(function.stop() for function in self._functions))
+            limits.close()
+            log.close()
+            self._control.close()
+
+    async def _serve(self, log: FunctionLog, limits: Limits) -> int:
+        if not await self._start_functions(log, limits):
+            return 0
+        private = UnixListener(self._state.invoke_socket)
+        try:
+            service = InvokeService(
+                {function.spec.name: function.pool for function in self._functions}, log=log, clock=self._clock
+            )
+            key = load_or_create_key(self._state.credentials)
+            front = Front(service, key=key, clock=self._clock, limits=invoke_limits(CONNECTIONS_MAX))
+            await front.listen(private, self._signed)
+            # What is here now stays: looking through it again at every full collection would only cost latency.
+            gc.collect()
+            gc.freeze()
+            self._control.set_status(Status.READY)
+            await self._stop.wait()
+            self._control.set_status(Status.DRAINING)
+            return await self._drain(front)
+        finally:
+            private.close()
+
+    async def _start_functions(self, log: FunctionLog, limits: Limits) -> bool:
+        """All of them, as many at a time as there are cores; False if told to stop meanwhile."""
+        settings = self._settings
+        cores = len(os.sched_getaffinity(0))
+        asked = settings.functions.starts_in_flight_max
+        allowed = instances_allowed(settings, worker_count(settings))
+        starts = Starts(
+            in_flight_max=STARTS_PER_CORE * cores if asked == "auto" else asked,
+            instances_max=allowed.instances_max if allowed else None,
+        )
+        variables = environment(settings)
+        at_once = asyncio.Semaphore(cores)
+
+        async def start(function: HostedFunction) -> None:
+            async with at_once:
+                await function.start()
+
+        self._functions = [
+            HostedFunction(
+                spec,
+                settings=settings,
+                environment=variables,
+                limits=limits,
+                starts=starts,
+                log=log,
+                clock=self._clock,
+                chance=random.Random(),  # noqa: S311 - it draws start times
+            )
+            for spec in local_functions(settings)
+        ]
+        starting = asyncio.ensure_future(_all(start(function) for function in self._functions))
+        await _first(starting, asyncio.ensure_future(self._stop.wait()))
+        if not starting.done():
+            starting.cancel()
+            return False
+        starting.result()
+        return True
+
+    async def _drain(self, front: Front) -> int:
+        draining = asyncio.ensure_future(front.drain(self._settings.servers.drain_s_max))
+        await _first(draining, asyncio.ensure_future(self._force.wait()))
+        if not draining.done():
+            draining.cancel()
+            return EXIT_CUT_SHORT
+        return 0 if draining.result() else EXIT_CUT_SHORT
+
+    def _details(self) -> dict[str, Any]:
+        host, port = self._signed.getsockname()[:2] if self._signed.fileno() >= 0 else ("", 0)
+        return {
+            "invoke_host": host,
+            "invoke_port": port,
+            "functions": [function.details() for function in self._functions],
+        }
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            self._force.set()
+        self._stop.set()
+
+    def _orphaned(self) -> None:
+        seconds = self._settings.servers.orphan_s_max
+        _logger.warning("no supervisor for %g s: draining", seconds, extra={"action": "orphan"})
+        self._stop.set()
+
+    async def _drain_command(self, _: dict[str, Any]) -> Answer:
+        self._stop.set()
+        return {}
+
+    async def _listener_command(self, _: dict[str, Any]) -> Answer:
+        return WithSocket(self._signed)
+
+
+async def _all(starts: Iterable[Awaitable[None]]) -> None:
+    """Until all have succeeded or one has failed; the others are then ended with their functions."""
+    await asyncio.gather(*starts)
+
+
+async def _first(work: asyncio.Future[Any], stop: asyncio.Future[Any]) -> None:
+    try:
+        await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.cancel()
+
+
+def _open_signed(settings: Settings, descriptor: int | None) -> socket.socket:
+    """The inherited socket, or one at functions.invoke_listen."""
+    address = settings.functions.invoke_listen
+    try:
+        if descriptor is not None:
+            signed = socket.socket(fileno=descriptor)
+        else:
+            host, _, port = address.rpartition(":")
+            host = host.removeprefix("[").removesuffix("]")
+            signed = socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ListenError(
+            f"the Invoke port cannot be listened on: {error.strerror}.", where=f"functions.invoke_listen = {address!r}"
+        ) from error
+    signed.setblocking(False)
+    signed.set_inheritable(False)
+    return signed
+
+
+def _allow_descriptors(settings: Settings) -> None:
+    """Room for every instance and connection; the usual soft limit of 1,024 is there for `select` alone."""
+    instances = sum(spec.concurrency_max for spec in local_functions(settings))
+    wanted = instances * _DESCRIPTORS_PER_INSTANCE + CONNECTIONS_MAX + 100
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < instances * _DESCRIPTORS_PER_INSTANCE + 100:
+        _logger.warning(
+            "the limit of open files (%d) is too low for %d instances", allowed, instances, extra={"action": "start"}
+        )
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("peaker functions: %(message)s"))
+    logger = logging.getLogger("peaker")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m peaker.functions.host", description="The function host of a running app."
+    )
+    parser.add_argument("--state", required=True, type=Path, help="the state directory")
+    parser.add_argument("--generation", required=True, type=int, help="generation of code and settings to run")
+    parser.add_argument("--invoke-fd", type=int, help="descriptor of the listening socket of the signed port")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Run one host to its end."""
+    arguments = _arguments(argv)
+    _log_to_stderr()
+    state = StateDirectory(arguments.state)
+    path = state.settings_of(arguments.generation)
+    try:
+        settings = Settings.from_json(path.read_text(encoding="utf-8"))
+        signed = _open_signed(settings, arguments.invoke_fd)
+    except (OSError, PeakerError) as error:
+        _logger.error("it cannot start: %s", error, extra={"action": "start"})  # noqa: TRY400 - no bug of ours
+        return 2
+    _allow_descriptors(settings)
+
+    async def run() -> int:
+        return await FunctionHost(settings, state, signed, generation=arguments.generation).run()
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

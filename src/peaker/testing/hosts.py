@@ -1,0 +1,130 @@
+"""A real function host on this machine, without a supervisor: what a test of functions needs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from peaker.control_socket import CommandRefused, ControlClient, Hello, wait_until_ready
+from peaker.errors import PeakerError
+from peaker.functions.credentials import load_or_create_key
+from peaker.settings import Settings
+from peaker.state import StateDirectory
+from peaker.wire.sigv4 import SigningKey
+
+GENERATION = 1
+
+
+class RunningHost:
+    """A function host, ready when the `with` block begins, drained when it ends.
+
+        with RunningHost(Settings(function=(FunctionSection(name="resize", handler="media:resize"),))) as host:
+            boto3.client("lambda", endpoint_url=host.url, ...)
+
+    As long as this process lives, the host takes it for its supervisor. A host that is still there `drain_s_max` and a
+    few seconds after it was told to drain is killed.
+
+    Raises:
+        PeakerError: it did not start; the text is its own.
+    """
+
+    def __init__(self, settings: Settings, *, state: Path | None = None) -> None:
+        self.settings = settings
+        self.state = StateDirectory(state or Path(tempfile.mkdtemp(prefix="peaker-host-")))
+        self._owns_state = state is None
+        self._held: socket.socket | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self.port: int = self.listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    @property
+    def key(self) -> SigningKey:
+        """What signs calls to `url`."""
+        return load_or_create_key(self.state.credentials)
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it serves."""
+        self.state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.state.settings_of(GENERATION).write_text(self.settings.to_json(), encoding="utf-8")
+        try:
+            self.start()
+            self.wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Drain and clean up."""
+        self.close()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the process; its output goes to that of this one."""
+        command = [sys.executable, "-P", "-m", "peaker.functions.host", "--state", str(self.state.root)]
+        command += ["--generation", str(GENERATION), "--invoke-fd", str(self.listener.fileno())]
+        self.process = subprocess.Popen(command, pass_fds=[self.listener.fileno()], cwd=self.settings.directory)
+        return self.process
+
+    def wait_until_ready(self, *, timeout_s: float = 60.0) -> Hello:
+        """Until it serves; raises PeakerError with its own words where it fails."""
+        assert self.process is not None
+        path = self.state.control_socket("host")
+        try:
+            hello = asyncio.run(wait_until_ready(path, timeout_s=timeout_s))
+        except CommandRefused as refused:
+            raise PeakerError(str(refused)) from refused
+        if self._held is not None:
+            self._held.close()
+        self._held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._held.connect(str(path))
+        return hello
+
+    def hello(self) -> Hello:
+        """What it tells about itself now."""
+
+        async def ask() -> Hello:
+            client = await ControlClient.connect(self.state.control_socket("host"))
+            try:
+                return await client.hello()
+            finally:
+                client.close()
+
+        return asyncio.run(ask())
+
+    def function(self, name: str) -> dict[str, Any]:
+        """The part of `hello` that is about one function."""
+        functions: list[dict[str, Any]] = self.hello().details["functions"]
+        return next(function for function in functions if function["name"] == name)
+
+    def log_text(self) -> str:
+        """The function log up to now; lines are written a twentieth of a second late."""
+        path = self.state.logs / "functions.log"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def close(self) -> None:
+        """Drain, kill what does not end, remove the state directory."""
+        if self._held is not None:
+            self._held.close()
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(self.settings.servers.drain_s_max + 10)
+            except subprocess.TimeoutExpired:
+                os.kill(self.process.pid, signal.SIGKILL)
+                self.process.wait()
+        self.listener.close()
+        if self._owns_state:
+            shutil.rmtree(self.state.sockets, ignore_errors=True)
+            shutil.rmtree(self.state.root, ignore_errors=True)
