@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import re
+import select
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +23,11 @@ logger = logging.getLogger(__name__)
 FILE_BYTES_MAX = 256 * 1024 * 1024
 """A log file of this size is renamed to NAME.1, in place of the one before."""
 
-BUFFER_LINES_MAX = 10_000
-"""Lines kept for a file that cannot be written just now; beyond that they are lost, and their number is logged."""
+BUFFER_BYTES_MAX = 4 * 1024 * 1024
+"""What is kept for a file that cannot be written just now; lines beyond that are lost, and their number is logged."""
+
+_PIECE_BYTES = select.PIPE_BUF
+"""A pipe that polls as writable takes this much without blocking (pipe(7))."""
 
 _REQUEST_ID = re.compile(rb"[a-zA-Z0-9_.-]{1,64}")
 
@@ -43,8 +47,9 @@ class AccessLog:
         self._path = None if target == "-" else Path(directory, target)
         self._clock = clock
         self._chance = chance
-        self._lines: list[str] = []
+        self._pending = bytearray()
         self._lost = 0
+        self._is_failing = False
         self._descriptor = 1
         if self._path is not None:
             try:
@@ -56,7 +61,7 @@ class AccessLog:
 
     def add(self, exchange: Exchange, now_s: float) -> None:
         """Take one finished exchange."""
-        if len(self._lines) >= BUFFER_LINES_MAX:
+        if len(self._pending) >= BUFFER_BYTES_MAX:
             self._lost += 1
             return
         scope = exchange.scope
@@ -77,22 +82,23 @@ class AccessLog:
         }
         if exchange.refused_because:
             line["refused"] = exchange.refused_because
-        self._lines.append(json.dumps(line))
+        self._pending += json.dumps(line).encode() + b"\n"
 
     def flush(self) -> None:
-        """Write what has gathered; lines of a file that cannot be written are kept for the next time."""
-        if not self._lines:
+        """Write what has gathered; what cannot be written is kept for the next time."""
+        if not self._pending:
             return
-        data = ("\n".join(self._lines) + "\n").encode()
         try:
             self._follow_file()
-            written = os.write(self._descriptor, data)
-            while written < len(data):
-                written += os.write(self._descriptor, data[written:])
+            while self._pending and self._is_writable():
+                written = os.write(self._descriptor, self._pending[:_PIECE_BYTES])
+                del self._pending[:written]
         except OSError as error:
-            logger.warning("The access log cannot be written: %s.", error, extra={"action": "access_log_failed"})
+            if not self._is_failing:
+                logger.warning("The access log cannot be written: %s.", error, extra={"action": "access_log_failed"})
+            self._is_failing = True
             return
-        self._lines.clear()
+        self._is_failing = False
         if self._lost:
             logger.warning("%d lines of the access log were lost.", self._lost, extra={"action": "access_log_lost"})
             self._lost = 0
@@ -114,8 +120,15 @@ class AccessLog:
             if self._is_current(path):
                 path.replace(path.with_name(path.name + ".1"))
         if not self._is_current(path):
+            fresh = self._open(path)
             os.close(self._descriptor)
-            self._descriptor = self._open(path)
+            self._descriptor = fresh
+
+    def _is_writable(self) -> bool:
+        """Whether writing one piece would not block: standard output may be a pipe that nobody reads."""
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(0))
 
     def _is_current(self, path: Path) -> bool:
         try:
