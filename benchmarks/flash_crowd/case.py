@@ -65,8 +65,8 @@ class Case:
         """When, from the beginning, the jump or the slowness begins."""
         return 15 if self.slow_store else BEFORE_S
 
-    def settings(self) -> str:
-        """The peaker.toml of this case."""
+    def settings(self, store: str) -> str:
+        """The peaker.toml of this case, with the store at this address."""
         texts = {
             "app": {
                 "name": f"flash-{self.name}",
@@ -75,6 +75,7 @@ class Case:
                 "warm_up": "/titles/1",
                 "placement_header": True,
             },
+            "env": {"STORE_ADDRESS": store},
             "objective": {"latency_p95_ms": self.objective_p95_ms},
             "servers": {"workers": WORKERS, "in_flight_max": self.in_flight_max, "drain_s_max": 5},
             "functions": {

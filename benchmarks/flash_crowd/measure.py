@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import os
 import sys
 import tempfile
 import time
@@ -47,19 +46,16 @@ async def measure(case: Case) -> Seen:
     """Start everything, send the traffic, watch, wait for the instances to go, stop everything."""
     with tempfile.TemporaryDirectory(prefix="flash-crowd-") as name:
         folder = Path(name)
-        config = folder / "peaker.toml"
-        config.write_text(case.settings(), encoding="utf-8")
         store_options = ("--base-ms", f"{case.store_ms}", "--connections-max", f"{case.connections_max}")
         async with running.store(*store_options) as store:
-            places = os.pathsep.join([str(running.HERE), str(HERE / "apps")])
-            environment = {"STORE_ADDRESS": store, "PYTHONPATH": places}
-            async with running.app(config, folder / "state", environment, folder / "peaker.log") as app:
+            modules = (running.HERE, HERE / "apps")
+            async with running.app(case.settings(store), folder, modules=modules) as app:
                 return await _watch(case, app, store, folder)
 
 
 async def _watch(case: Case, app: dict[str, Any], store: str, folder: Path) -> Seen:
     seen = Seen()
-    observer = Observer(folder / "state", app["ops_url"], time.monotonic())
+    observer = Observer(running.state_of(folder), app["ops_url"], time.monotonic())
     try:
         generator = await _generator(case, app["app_url"], folder / "samples.json")
         try:

@@ -27,6 +27,7 @@ from peaker.units import parse_duration_s
 HERE = running.HERE
 TRACE = HERE / "traffic" / "azure_llm_2023_code_20min_1s.csv"
 PATHS = ("/:2", "/catalogue/3:1", "/titles/7:4", "/titles/311:4", "/play/7:1")
+STORE_BY_HAND = "127.0.0.1:7400"
 LOOK_EVERY_S = 1.0
 LINE_EVERY = 10
 
@@ -48,6 +49,13 @@ def arguments() -> argparse.Namespace:
     if not (chosen.for_s > 0 and chosen.speed > 0 and chosen.scale > 0 and 0 <= chosen.viewers <= 1000):
         parser.error("--for, --speed and --scale must be above 0, --viewers from 0 to 1000")
     return chosen
+
+
+def settings_for(store: str) -> str:
+    """The example's own settings, with the store where it really is."""
+    text = (HERE / "peaker.toml").read_text(encoding="utf-8")
+    assert text.count(STORE_BY_HAND) == 1
+    return text.replace(STORE_BY_HAND, store)
 
 
 class Demonstration:
@@ -76,13 +84,10 @@ class Demonstration:
         self._say("Starting the store, two workers and the function host ...")
         async with contextlib.AsyncExitStack() as stack:
             store = await stack.enter_async_context(running.store())
-            state = self._folder / "state"
-            app = await stack.enter_async_context(
-                running.app(HERE / "peaker.toml", state, {"STORE_ADDRESS": store}, self._folder / "peaker.log")
-            )
+            app = await stack.enter_async_context(running.app(settings_for(store), self._folder))
             self._say_what_comes(app["app_url"])
             seen = await stack.enter_async_context(viewers(app["app_url"], self._chosen.viewers, random.Random(1)))
-            observer = Observer(state, app["ops_url"], time.monotonic())
+            observer = Observer(running.state_of(self._folder), app["ops_url"], time.monotonic())
             stack.callback(observer.close)
             replaying = await stack.enter_async_context(running.replay(TRACE, app["app_url"], *self._options()))
             self._replaying = replaying

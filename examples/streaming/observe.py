@@ -82,7 +82,8 @@ class Observer:
         except NotSent:
             return 0
         host: dict[str, Any] = json.loads(answer.body).get("host") or {}
-        return sum(function.get("instances", 0) for function in host.get("functions", []))
+        counts = [function.get("instances", {}) for function in host.get("functions", [])]
+        return sum(count.get(state, 0) for count in counts for state in ("starting", "busy", "idle", "ending"))
 
     def close(self) -> None:
         """Unmap the tables and close the connection."""

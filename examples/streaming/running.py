@@ -41,6 +41,11 @@ async def stop(process: asyncio.subprocess.Process, number: int = signal.SIGTERM
         await process.wait()
 
 
+def state_of(folder: Path) -> Path:
+    """The state directory of what runs in `folder`."""
+    return folder / "state"
+
+
 @contextlib.asynccontextmanager
 async def store(*options: str) -> AsyncIterator[str]:
     """The store on a free port; gives its address."""
@@ -71,9 +76,15 @@ async def ask_store(address: str, command: str) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def app(config: Path, state: Path, environment: Mapping[str, str], log: Path) -> AsyncIterator[dict[str, Any]]:
-    """`peaker run` on free ports; gives what `peaker status --json` says once it is ready."""
+async def app(settings: str, folder: Path, *, modules: Sequence[Path] = (HERE,)) -> AsyncIterator[dict[str, Any]]:
+    """`peaker run` with these settings on free ports, everything it writes in `folder`.
+
+    Gives what `peaker status --json` says once it is ready. The app's modules are looked for in `modules`.
+    """
+    config, state, log = folder / "peaker.toml", state_of(folder), folder / "peaker.log"
+    config.write_text(settings, encoding="utf-8")
     arguments = ["-m", "peaker", "run", "--config", str(config), "--state", str(state), "--listen", "127.0.0.1:0"]
+    environment = {"PYTHONPATH": os.pathsep.join(str(path) for path in modules)}
     with log.open("wb") as output:
         process = await _start(arguments, environment, stdout=output, stderr=output)
     try:

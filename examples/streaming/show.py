@@ -99,7 +99,9 @@ def summary(outcome: Outcome) -> RenderableType:
     for name in ("ran on", "requests", "share", "p50", "p95", "p99"):
         table.add_column(name, justify="left" if name == "ran on" else "right")
     total = max(1, replayed["answered"] + replayed["failed"])
-    for name, placement in replayed["placements"].items():
+    placements = replayed["placements"]
+    for name in [*(known for known in NAMES if known in placements), *sorted(set(placements) - set(NAMES))]:
+        placement = placements[name]
         figures = (_ms(placement["latency_ms"][key]) for key in ("p50", "p95", "p99"))
         count = placement["requests"]
         table.add_row(NAMES.get(name, name), f"{count:,}", f"{count / total:.1%}", *figures)
@@ -114,10 +116,11 @@ def _sentences(outcome: Outcome) -> Iterable[str]:
     replayed, usage, store, seen = outcome.replayed, outcome.usage, outcome.store, outcome.seen
     p95 = replayed["all"]["latency_ms"]["p95"]
     kept = p95 is not None and p95 <= outcome.objective_ms
-    yield f"The objective, 95 % within {outcome.objective_ms:.0f} ms, was {'kept' if kept else 'missed'} ({_ms(p95)})."
+    verdict = "kept" if kept else "missed"
+    yield f"The objective, 95 % within {outcome.objective_ms:.0f} ms, was {verdict} ({_ms(p95)})."
     yield (
-        f"{usage['on_function']:,} requests spilled to functions; {usage['cold_starts']:,} of them were cold starts, which "
-        f"waited for an instance to start. At most {outcome.instances_max} instances were seen at once."
+        f"{usage['on_function']:,} requests spilled to functions; {usage['cold_starts']:,} of them were cold starts, "
+        f"which waited for an instance to start. At most {outcome.instances_max} instances were seen at once."
     )
     others = {kind: count for kind, count in replayed["failures"].items() if kind != "refused"}
     if others:
@@ -125,8 +128,8 @@ def _sentences(outcome: Outcome) -> Iterable[str]:
     else:
         yield "No request failed otherwise."
     yield (
-        f"The store saw at most {store['connections_max']} connections and {store['concurrency_max']} queries at once, "
-        f"and refused {store['refused']}."
+        f"The store saw at most {store['connections_max']} connections and {store['concurrency_max']} queries "
+        f"at once, and refused {store['refused']}."
     )
     yield f"Viewers on WebSockets: {seen.heartbeats:,} heartbeats, {seen.broken} cut off."
     if replayed["void"]:

@@ -32,7 +32,7 @@ def test_the_traffic_jumps_where_the_file_says_and_servers_alone_cannot_hold_it(
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_case_is_a_valid_configuration(case, tmp_path) -> None:  # noqa: ANN001
     path = tmp_path / "peaker.toml"
-    path.write_text(case.settings(), encoding="utf-8")
+    path.write_text(case.settings("127.0.0.1:1"), encoding="utf-8")
     settings = load_settings(path)
     assert settings.objective.latency_p95_ms == case.objective_p95_ms
     assert settings.resource[0].connections_max == case.connections_max
