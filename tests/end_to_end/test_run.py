@@ -109,7 +109,7 @@ def test_status_tells_where_everything_is(shop: PeakerRun) -> None:
 def test_run_says_where_it_serves_and_how_instances_start(shop: PeakerRun) -> None:
     said = shop.errors
     assert f"serving {shop.status()['app_url']}" in said
-    assert "1 hybrid" in said
+    assert "placements: 2 hybrid, 1 servers" in said
     assert "function shop-web: instances start " in said
 
 

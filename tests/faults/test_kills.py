@@ -80,15 +80,15 @@ class Scene:
         return {name: pid for name, pid in self.run.pids().items() if name.startswith("worker")}
 
     def zygote(self) -> int:
-        """The host's child that has children itself."""
-        return next(child for child in children_of(self.run.pids()["host"]) if children_of(child))
+        """0 while there is none."""
+        functions = self.run.status()["host"].get("functions", [])
+        return functions[0]["zygote_pid"] or 0 if functions else 0
 
-    def busy_instance(self) -> int:
-        """An instance that has begun a request and not ended it."""
+    def busy_instance(self, zygote: int) -> int:
+        """An instance that has begun a request and not ended it; 0 where there is none at the moment."""
         begun, ended = self.notes("begin"), self.notes("end")
         busy = {pid for request_id, pids in begun.items() for pid in pids - ended.get(request_id, set())}
-        instances = set(children_of(self.zygote()))
-        return next(iter(busy & instances), 0)
+        return next(iter(busy & set(children_of(zygote))), 0)
 
     def settle(self, *gone: int) -> None:
         """Wait until every process is ready again and none of those that were killed is left."""
@@ -110,7 +110,7 @@ def ran(outcome: Outcome) -> str:
 
 def was_under_way(outcome: Outcome, killed: Killed, place: str) -> bool:
     """The answer says that the request was at `place`, and it was under way when the process there was killed."""
-    return ran(outcome) == place and outcome.sent_s <= killed.at_s <= outcome.ended_s
+    return ran(outcome) == place and outcome.sent_s <= killed.gone_s and killed.killed_s <= outcome.ended_s
 
 
 async def spilling(client: Checker) -> None:
@@ -131,8 +131,9 @@ async def kill_worker(scene: Scene, client: Checker, chance: random.Random) -> l
 
 
 async def kill_instance(scene: Scene, client: Checker, _: random.Random) -> list[Outcome]:
-    await client.until(lambda: scene.busy_instance() != 0)
-    killed = kill(scene.busy_instance())
+    zygote = await asyncio.to_thread(scene.zygote)
+    await client.until(lambda: scene.busy_instance(zygote) != 0)
+    killed = kill(scene.busy_instance(zygote))
     await client.answers(120)
     left = unexplained(client.outcomes, [killed], scene.notes("begin"))
     # Sent to the instance and not yet begun there: the answer says so, and at most one request is in an instance.
@@ -141,9 +142,10 @@ async def kill_instance(scene: Scene, client: Checker, _: random.Random) -> list
 
 
 async def kill_zygote(scene: Scene, client: Checker, _: random.Random) -> list[Outcome]:
-    zygote = scene.zygote()
+    zygote = await asyncio.to_thread(scene.zygote)
     kill(zygote)
     await client.answers(120)
+    await asyncio.to_thread(until, lambda: scene.zygote() not in (0, zygote), 20)
     # No request is ever inside a zygote.
     return client.failed
 
@@ -210,7 +212,7 @@ def test_a_long_series_of_kills_costs_only_what_was_inside(scene: Scene, seed: i
 
 
 def test_a_failure_outside_the_killed_process_would_be_seen() -> None:
-    killed = Killed(pid=7, at_s=10.0, client_ports=frozenset({5001}))
+    killed = Killed(pid=7, killed_s=10.0, gone_s=10.0, client_ports=frozenset({5001}))
 
     def outcome(request_id: str, port: int, *, status: int = 0, ended_s: float = 11.0) -> Outcome:
         return Outcome(request_id=request_id, client_port=port, sent_s=9.0, ended_s=ended_s, status=status)

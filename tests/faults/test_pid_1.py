@@ -33,7 +33,7 @@ PYTHONPATH = "{APPS}"
 def is_allowed() -> bool:
     try:
         return subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -42,7 +42,7 @@ def zombies(parent: int) -> list[int]:
     for child in children_of(parent):
         try:
             text = Path(f"/proc/{child}/stat").read_text()
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
         if text[text.rindex(")") + 2] == "Z":
             found.append(child)

@@ -10,7 +10,7 @@ from peaker.settings import Settings
 
 RESTART_DELAY_S_FIRST = 0.5
 RESTART_DELAY_S_MAX = 30.0
-STEADY_S = 10.0
+STEADY_S = 2.0
 """A process that was ready for this long has started well; its next death is a first one again."""
 
 ROWS_SPARE_MAX = 64
@@ -46,13 +46,6 @@ def roles_wanted(servers: int, workers_per_server: int, *, host: bool) -> tuple[
         Role(Kind.WORKER, server, index) for server in range(1, servers + 1) for index in range(workers_per_server)
     ]
     return (*beside, *workers)
-
-
-def host_wanted(settings: Settings) -> bool:
-    """The function host runs where something may be invoked on this machine."""
-    web_here = bool(settings.app.web) and not settings.functions.arn
-    declared = any(route.placement == "functions" for route in settings.route)
-    return bool(settings.function) or (web_here and (settings.app.spill or declared))
 
 
 def servers_at_least(settings: Settings) -> int:

@@ -44,23 +44,31 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Killed:
-    """A process that was killed, when (monotonic seconds), and the clients whose connections it had accepted."""
+    """A process that was killed, when, and when it was gone (monotonic seconds), and whose connections it had.
+
+    Clients are known by their ports.
+    """
 
     pid: int
-    at_s: float
+    killed_s: float
+    gone_s: float
     client_ports: frozenset[int]
 
 
 def kill(pid: int) -> Killed:
     """SIGKILL, with the process stopped for a moment before, so that what it holds is known exactly.
 
-    Connections that wait in the listening socket's queue are nobody's yet and not counted: a sibling takes them.
+    Connections that wait in the listening socket's queue are nobody's yet and not counted: a sibling takes them. It
+    returns when the kernel has closed what the process had open, which takes some milliseconds: until then others still
+    send to it.
     """
     os.kill(pid, signal.SIGSTOP)
     until(lambda: _state(pid) in "TtZX", _STOP_S_MAX)
     ports = accepted_ports(pid)
     os.kill(pid, signal.SIGKILL)
-    return Killed(pid=pid, at_s=time.monotonic(), client_ports=ports)
+    killed_s = time.monotonic()
+    until(lambda: _state(pid) in "ZX", _STOP_S_MAX)
+    return Killed(pid=pid, killed_s=killed_s, gone_s=time.monotonic(), client_ports=ports)
 
 
 def accepted_ports(pid: int) -> frozenset[int]:
@@ -69,7 +77,7 @@ def accepted_ports(pid: int) -> frozenset[int]:
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
             inodes.add(str(descriptor.readlink()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue  # Closed meanwhile: the process has not stopped, or is gone.
     ports = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -88,7 +96,7 @@ def children_of(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
             found += [int(child) for child in (task / "children").read_text(encoding="ascii").split()]
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue  # That thread has ended.
     return found
 
@@ -108,7 +116,7 @@ def unexplained(
         for outcome in outcomes
         if outcome.is_failed
         and not begun.get(outcome.request_id, frozenset()) & pids
-        and not any(outcome.client_port in one.client_ports and outcome.ended_s >= one.at_s for one in all_killed)
+        and not any(outcome.client_port in one.client_ports and outcome.ended_s >= one.killed_s for one in all_killed)
     ]
 
 
@@ -249,6 +257,6 @@ class _Connection:
 def _state(pid: int) -> str:
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return "X"
     return text[text.rindex(")") + 2]

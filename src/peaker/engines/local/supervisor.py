@@ -14,7 +14,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from peaker.app import worker_count
+from peaker.app import local_functions, worker_count
 from peaker.clock import Clock
 from peaker.control_socket import ControlServer, Status
 from peaker.engines.local.child import exit_words, reap_orphans
@@ -54,7 +54,7 @@ class Supervisor:
         self._clock = clock
         self._workers_per_server = worker_count(settings)
         self._servers = servers
-        self._host = supervision.host_wanted(settings)
+        self._host = bool(local_functions(settings))
         self._members: list[Member] = found.members
         self._failures: dict[Role, int] = {}
         self._retry_at_s: dict[Role, float] = {}
@@ -94,7 +94,7 @@ class Supervisor:
             ListenError: an address cannot be listened on.
         """
         found = await find_running(locked, settings, clock)
-        host = supervision.host_wanted(settings)
+        host = bool(local_functions(settings))
         listeners = open_listeners(settings, found.listeners, host=host)
         before = found.record
         if found.is_running and before is not None:
