@@ -74,7 +74,7 @@ def admit(seen: Situation) -> Decision:
         short_s = short_wait_s(seen)
         if short_s >= WAIT_S_MIN:
             return Decision(Step.WAIT, "a slot will be free in time", short_s)
-    if not seen.no_spill and _is_sooner_on_function(seen):
+    if seen.placement is not Placement.SERVERS and not seen.no_spill and _is_sooner_on_function(seen):
         return Decision(Step.SPILL)
     return _wait_or_refuse(seen)
 
@@ -87,7 +87,7 @@ def short_wait_s(seen: Situation) -> float:
         # It misses its objective even on an idle server: only the wait that is added to that can be judged.
         left_s = seen.wait_s_max - seen.waited_s
         return min(left_s, RECHECK_S) if seen.wait_s <= left_s else 0.0
-    left_s = seen.baseline_s - seen.waited_s
+    left_s = min(seen.baseline_s, seen.wait_s_max) - seen.waited_s
     keeps_objective = seen.waited_s + seen.wait_s + seen.tail_s <= seen.objective_s
     return left_s if seen.wait_s <= left_s and keeps_objective else 0.0
 
