@@ -17,6 +17,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
@@ -63,6 +64,7 @@ class Player:
     port: int
     cookies: dict[str, str] = field(default_factory=dict)
     validators: dict[str, str] = field(default_factory=dict)
+    on_answer: Callable[[], None] = lambda: None
 
     def play(self, steps: list[dict[str, Any]]) -> list[Answer]:
         """Every step in turn; a connection that breaks is an error, never tried again."""
@@ -81,6 +83,7 @@ class Player:
             connection.close()
         headers = [(name.lower(), value) for name, value in response.getheaders()]
         self._remember(step["path"], headers)
+        self.on_answer()
         return Answer(
             request=f"{step['method']} {step['path']:.80}",
             status=response.status,
