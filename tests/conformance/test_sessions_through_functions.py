@@ -53,3 +53,43 @@ def test_an_app_answers_the_recorded_session_the_same_as_a_function(name: str) -
     # Expect, Upgrade and the header that is not UTF-8 stay; everything else went through an event.
     assert len(gateway.kept) == 3
     assert gateway.events == len(on_server) - len(gateway.kept)
+
+
+async def misbehaving(scope: Any, receive: Any, send: Any) -> None:
+    """An ASGI app that does what frameworks do not, by path."""
+    path = scope["path"]
+    if path == "/raises":
+        raise RuntimeError("as planned")
+    if path == "/silent":
+        return
+    headers = [
+        (b"X-Mixed-Case", b"a"),
+        [b"x-latin", b"caf\xe9"],
+        (b"x-utf8", "é".encode()),
+        (b"set-cookie", b"a=1"),
+        (b"x-z", b"z"),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": [] if path == "/bare" else headers})
+    for piece in (b"one ", b"", bytearray(b"two")) if path == "/pieces" else ():
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body"})
+    if path == "/raises-late":
+        raise RuntimeError("as planned")
+    if path == "/disconnect":
+        assert (await receive())["type"] in {"http.request", "http.disconnect"}
+        assert (await receive())["type"] == "http.disconnect"
+
+
+def test_an_app_that_misbehaves_is_answered_for_the_same_as_a_function() -> None:
+    """Each step has a connection of its own, since a server closes it after an exception."""
+    steps: list[dict[str, Any]] = [
+        {"method": method, "path": path}
+        for path in ("/raises", "/silent", "/bare", "/pieces", "/raises-late", "/disconnect", "/plain")
+        for method in ("GET", "HEAD", "POST")
+    ]
+
+    def answered(app: Any) -> list[Answer]:
+        with serving_app(app) as (host, port):
+            return [Player(host, port).play([step])[0] for step in steps]
+
+    assert differences(answered(misbehaving), answered(FunctionGateway(misbehaving))) == []

@@ -27,7 +27,7 @@ from peaker.wire.http_api import (
 
 _SERVER_ERROR = Response(
     status=500,
-    headers=((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21")),
+    headers=((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21"), (b"connection", b"close")),
     body=b"Internal Server Error",
 )
 
