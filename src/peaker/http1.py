@@ -232,7 +232,8 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         self.usable = False
         if self._transport is not None:
-            self._transport.close()
+            # Not close(): what has not left of a request that nobody waits for any more should not leave.
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._answer is None or self._parser is None:

@@ -256,6 +256,8 @@ class _ServerConnection(asyncio.Protocol):
                 self._current = request
                 answer = await self._answer(request)
                 self._current = None
+                if self._transport.is_closing():
+                    return
                 keep_alive = keep_alive and not (self._server.is_draining or self._is_last)
                 self._write(answer, keep_alive=keep_alive, is_head=request.method == "HEAD")
                 if not keep_alive:

@@ -28,7 +28,7 @@ endings = st.sampled_from(["returns", "returns", "returns", "raises", "exits"])
 start_times_s = st.sampled_from([0.0, 0.005, 0.005, 0.1, 3.0])
 
 
-async def handler(event: Any) -> Any:
+async def handler(event: Any, _: str) -> Any:
     await asyncio.sleep(event["s"])
     if event["ends"] == "exits":
         raise Exits

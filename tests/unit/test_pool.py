@@ -18,7 +18,7 @@ from peaker.testing.simulated_instances import Exits, SimulatedLauncher
 from peaker.testing.virtual_loop import NothingLeft, VirtualLoop, run_virtual
 
 
-async def takes(event: Any) -> Any:
+async def takes(event: Any, _: str) -> Any:
     """The handler of these tests: the event says how long it takes and how it ends."""
     await asyncio.sleep(event.get("s", 0.0))
     if "exits" in event:
@@ -261,6 +261,24 @@ async def test_an_idle_instance_that_dies_is_forgotten_and_a_spare_replaced() ->
         instance.kill()
     await asyncio.sleep(1)
     assert bench.pool.counts.idle == bench.pool.counts.spares == 1
+    await bench.invoke()
+
+
+@virtual
+async def test_a_request_is_not_given_an_instance_whose_end_is_not_known_yet() -> None:
+    bench = Bench()
+    await bench.invoke()
+    bench.launcher.instances[0].kill()  # Its exit is told in the loop's next turn.
+    lease, _ = await bench.invoke()
+    assert lease.instance is bench.launcher.instances[1]
+
+
+@virtual
+async def test_the_place_of_a_run_that_ended_with_its_process_is_free_at_once() -> None:
+    bench = Bench(concurrency_max=1, timeout_s=1.0)
+    with pytest.raises(InstanceDied):
+        await bench.invoke(b'{"s": 5}')
+    assert bench.pool.counts.busy == 0
     await bench.invoke()
 
 

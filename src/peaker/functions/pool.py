@@ -27,7 +27,10 @@ _logger = logging.getLogger("peaker.functions.pool")
 
 
 class _State(Enum):
-    """IDLE <-> BUSY; both -> ENDING; all -> GONE. An instance that is still being forked has no state yet."""
+    """IDLE <-> BUSY; both -> ENDING; all -> GONE, which only the end of the process brings.
+
+    An instance that is still being forked has no state yet.
+    """
 
     IDLE = "idle"
     BUSY = "busy"
@@ -251,17 +254,19 @@ class Pool:
 
     def _take_idle(self) -> _Held | None:
         """The one used last; spares only after those, and then another is started in its place."""
-        stack = self._used or self._spares
-        if not stack:
-            return None
-        held = stack.pop()
-        self._busy += 1
-        held.state = _State.BUSY
-        if self._model.freezes:
-            held.instance.thaw()
-        if stack is self._spares and self.spec.buffer:
-            self._starts.ask(self)
-        return held
+        while stack := self._used or self._spares:
+            held = stack.pop()
+            self._busy += 1
+            held.state = _State.BUSY
+            if not held.instance.alive:
+                self._leave(held)  # It died this very moment; a request must not be lost to it.
+                continue
+            if self._model.freezes:
+                held.instance.thaw()
+            if stack is self._spares and self.spec.buffer:
+                self._starts.ask(self)
+            return held
+        return None
 
     def _offer(self, held: _Held, *, cold: bool) -> None:
         """`held` is BUSY with nobody; give it to the longest waiting, else let it idle."""
@@ -282,12 +287,25 @@ class Pool:
         self._arm_reaper()
 
     def give_back(self, held: _Held) -> None:
-        """A lease has ended and its instance is well."""
-        if held.state is _State.BUSY and held.instance.alive:
+        """A lease has ended."""
+        if held.state is not _State.BUSY:
+            return
+        if held.instance.alive:
             self._offer(held, cold=False)
+        else:
+            self._leave(held)
 
-    def note_death(self, error: InstanceDied) -> None:
-        """A run ended with its process; `_exited` sees to the instance."""
+    def _leave(self, held: _Held) -> None:
+        """It is BUSY and will not be used again; `on_exit` follows."""
+        if held.state is _State.BUSY:
+            held.state = _State.ENDING
+            self._busy -= 1
+            self._ending += 1
+            self._starts.ask(self)
+
+    def note_death(self, held: _Held, error: InstanceDied) -> None:
+        """A run ended with its process; its place is free at once, though the process may take a while to end."""
+        self._leave(held)
         if error.timed_out:
             self.totals.timed_out += 1
         else:
@@ -371,10 +389,11 @@ class Lease:
                 payload, request_id=request_id, deadline_s=pool.deadline_s(), headers=headers, cold=self.cold
             )
         except InstanceDied as error:
-            pool.note_death(error)
+            pool.note_death(held, error)
             raise
         except BaseException:
             held.instance.kill()  # The answer still to come would belong to nobody.
+            pool.give_back(held)
             raise
         pool.give_back(held)
         return outcome

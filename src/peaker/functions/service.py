@@ -7,16 +7,17 @@ import base64
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from peaker.clock import Clock
 from peaker.errors import AppImportError, AppStartError, PeakerError, Throttled, Unavailable
-from peaker.functions.function_log import FunctionLog, Report
+from peaker.functions.function_log import Report
 from peaker.functions.launcher import InstanceDied, Outcome
 from peaker.functions.pool import Lease, Pool
 from peaker.http1_server import HttpAnswer
 from peaker.wire.invoke_api import (
     LATEST,
+    PAYLOAD_BYTES_MAX,
     InvocationType,
     InvokeApiError,
     InvokeCall,
@@ -24,6 +25,7 @@ from peaker.wire.invoke_api import (
     events_not_taken,
     function_not_found,
     invalid_content,
+    request_too_large,
     result_headers,
     service_error,
     start_failed,
@@ -48,10 +50,26 @@ def _refuse_constant(name: str) -> Any:
 _json = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
+class InvocationLog(Protocol):
+    """What is written of each invocation (functions/function_log.py: FunctionLog)."""
+
+    def start(self, function: str, request_id: str, *, with_tail: bool = False) -> None:
+        """It begins."""
+        ...
+
+    def write(self, function: str, request_id: str, line: str) -> None:
+        """One line about it."""
+        ...
+
+    def end(self, function: str, report: Report) -> bytes | None:
+        """It has ended; returns its last lines where they were asked for."""
+        ...
+
+
 class InvokeService:
     """The functions of one host by name."""
 
-    def __init__(self, pools: Mapping[str, Pool], *, log: FunctionLog, clock: Clock) -> None:
+    def __init__(self, pools: Mapping[str, Pool], *, log: InvocationLog, clock: Clock) -> None:
         self._pools = pools
         self._log = log
         self._clock = clock
@@ -76,6 +94,8 @@ class InvokeService:
             raise events_not_taken()
         if call.kind is InvocationType.DRY_RUN:
             return HttpAnswer(status=204, headers=[("x-amzn-requestid", request_id)])
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise request_too_large()
         event = payload or b"{}"
         _check_json(event)
         headers = _headers_for_function(call)

@@ -12,8 +12,8 @@ from peaker.clock import Clock
 from peaker.errors import Unavailable
 from peaker.functions.launcher import InstanceDied, Outcome
 
-Handler = Callable[[Any], Awaitable[Any]]
-"""Takes the event, returns what JSON can hold; sleeps as long as the run is to take."""
+Handler = Callable[[Any, str], Awaitable[Any]]
+"""Takes the event and the request id, returns what JSON can hold; sleeps as long as the run is to take."""
 
 
 class Exits(Exception):  # noqa: N818 - what it makes the instance do
@@ -47,9 +47,9 @@ class SimulatedInstance:
         self,
         payload: bytes,
         *,
-        request_id: str,  # noqa: ARG002 - as in the interface
+        request_id: str,
         deadline_s: float,
-        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - likewise
+        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - as in the interface
         cold: bool = False,
     ) -> Outcome:
         """As `Instance.run`."""
@@ -58,7 +58,7 @@ class SimulatedInstance:
         assert not self.is_frozen, f"{self.name} is used while frozen"
         self.invocations += 1
         begun_s = self._clock.now_s()
-        task = self._running = asyncio.ensure_future(self._handler(json.loads(payload)))
+        task = self._running = asyncio.ensure_future(self._handler(json.loads(payload), request_id))
         try:
             await asyncio.wait({task}, timeout=max(0.0, deadline_s - begun_s))
         finally:
