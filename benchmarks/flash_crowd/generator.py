@@ -1,7 +1,7 @@
 """Sends one case's traffic and writes what became of each request: python -m ... '{...}'.
 
-A process of its own, at a higher priority where it may have one: the world outside does not slow down because this
-machine is busy.
+A process of its own, scheduled before all others where it may be: the world outside does not slow down because this
+machine is busy. It takes a tenth of a core at 750 requests a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from peaker.traffic.tally import Sample
 from peaker.traffic.trace import read_trace
 
 CONNECTIONS_MAX = 4000
-NICENESS = -10
 
 
 async def send(order: dict[str, object]) -> list[Sample]:
@@ -53,8 +52,8 @@ if __name__ == "__main__":
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with contextlib.suppress(PermissionError):
-        os.nice(NICENESS)
+    with contextlib.suppress(PermissionError):  # Not root: the run is void if it lags for that.
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
     asked = json.loads(sys.argv[1])
     rows = [(s.due_s, s.sent_s, s.done_s, s.outcome, s.placement) for s in uvloop.run(send(asked))]
     Path(asked["out"]).write_text(json.dumps(rows), encoding="utf-8")
