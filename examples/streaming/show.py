@@ -134,7 +134,7 @@ def _sentences(outcome: Outcome) -> Iterable[str]:
     yield f"Viewers on WebSockets: {seen.heartbeats:,} heartbeats, {seen.broken} cut off."
     if replayed["void"]:
         late_ms = replayed["generator_lag_ms"]["p99"]
-        yield f"The traffic was sent late (p99 {late_ms:.0f} ms): this machine is too busy for these latencies to count."
+        yield f"The traffic was sent late (p99 {late_ms:.0f} ms): the machine is too busy for these latencies to count."
 
 
 def _ms(value: float | None) -> str:
