@@ -46,6 +46,11 @@ def _spin(_: Any) -> None:
         pass
 
 
+def _spin_behind(_: Any) -> str:
+    threading.Thread(target=_spin, args=(None,), daemon=True).start()
+    return "spinning"
+
+
 def _eat(event: Any) -> int:
     return len([bytearray(os.urandom(1 << 20)) for _ in range(event.get("mb", 4096))])
 
@@ -82,6 +87,7 @@ _DEEDS: dict[str, Callable[[Any], Any]] = {
     "crash": lambda _: ctypes.string_at(0),
     "hang": _hang,
     "spin": _spin,
+    "spin behind": _spin_behind,
     "eat": _eat,
     "flood": _flood,
     "fork": _fork,

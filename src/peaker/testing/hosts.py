@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from peaker.control_socket import CommandRefused, ControlClient, Hello, wait_until_ready
+from peaker.control_socket import CommandRefused, Hello, wait_until_ready
 from peaker.errors import PeakerError
 from peaker.functions.credentials import load_or_create_key
 from peaker.settings import Settings
@@ -22,6 +23,7 @@ from peaker.state import StateDirectory
 from peaker.wire.sigv4 import SigningKey
 
 GENERATION = 1
+_ANSWER_S_MAX = 5.0
 
 
 class RunningHost:
@@ -84,6 +86,7 @@ class RunningHost:
         try:
             hello = asyncio.run(wait_until_ready(path, timeout_s=timeout_s))
         except CommandRefused as refused:
+            self.process.wait(timeout_s)  # It ends by itself, with the exit code that says why.
             raise PeakerError(str(refused)) from refused
         if self._held is not None:
             self._held.close()
@@ -93,15 +96,12 @@ class RunningHost:
 
     def hello(self) -> Hello:
         """What it tells about itself now."""
-
-        async def ask() -> Hello:
-            client = await ControlClient.connect(self.state.control_socket("host"))
-            try:
-                return await client.hello()
-            finally:
-                client.close()
-
-        return asyncio.run(ask())
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_ANSWER_S_MAX)
+            connection.connect(str(self.state.control_socket("host")))
+            connection.sendall(b'{"command": "hello"}\n')
+            with connection.makefile("r", encoding="utf-8") as lines:
+                return Hello.from_json(json.loads(lines.readline()))
 
     def function(self, name: str) -> dict[str, Any]:
         """The part of `hello` that is about one function."""
