@@ -42,6 +42,13 @@ def test_holding_more_connections_than_the_emptiest_sibling_waits_once() -> None
     assert decide(Neighbour(1, 3, 5), connections=5) is Acceptance.NOW
 
 
+def test_holding_many_more_waits_up_to_five_times() -> None:
+    waits = [decide(Neighbour(1, 3, 0), connections=16, declines=number) is Acceptance.LATER for number in range(4)]
+    assert waits == [True, True, True, False]
+    assert decide(Neighbour(1, 3, 0), connections=99, declines=4) is Acceptance.LATER
+    assert decide(Neighbour(1, 3, 0), connections=99, declines=5) is Acceptance.NOW
+
+
 def test_the_emptiest_sibling_does_not_count_while_it_is_full_and_another_is_not() -> None:
     assert decide(Neighbour(1, 0, 1), Neighbour(2, 3, 5), connections=5) is Acceptance.NOW
 

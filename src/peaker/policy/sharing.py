@@ -14,6 +14,10 @@ _SLACK_SHIFT = 5
 """A worker may hold 1/32 more connections than the emptiest sibling before it waits. With none at all, a thousand
 clients that connect at once would be taken one per 2 ms."""
 
+_SPREAD_DECLINES_MAX = 5
+_EXCESS_SHIFT = 3
+"""One more wait for each eight connections held more than the emptiest sibling."""
+
 
 class Neighbour(NamedTuple):
     """A sibling that is ready, of the same generation and not stuck; `free_slots` is 0 while its loop lags."""
@@ -53,7 +57,8 @@ def accept(
 
     A full worker leaves it to a sibling with a free slot. With no such sibling it accepts, since only a request that
     has been read can be spilled. A worker that holds more connections than the emptiest of the siblings that would
-    accept waits once (2 ms): keep-alive connections stay where they were accepted, so this is what spreads them.
+    accept waits 2 ms, or up to five times that where it holds many more: keep-alive connections stay where they were
+    accepted, so this is what spreads them, and a sibling may just not have been given the processor.
     """
     takers = [neighbour for neighbour in neighbours if neighbour.connections < connections_max]
     has_free_taker = any(neighbour.free_slots for neighbour in takers)
@@ -61,8 +66,9 @@ def accept(
         return Acceptance.LATER if takers and declines < DECLINES_MAX else Acceptance.TURN_AWAY
     if is_full and has_free_taker:
         return Acceptance.LATER if declines < DECLINES_MAX else Acceptance.NOW
-    if declines == 0:
-        held = [neighbour.connections for neighbour in takers if neighbour.free_slots or not has_free_taker]
-        if held and connections > min(held) + (min(held) >> _SLACK_SHIFT):
+    held = [neighbour.connections for neighbour in takers if neighbour.free_slots or not has_free_taker]
+    if held and declines < _SPREAD_DECLINES_MAX:
+        excess = connections - min(held)
+        if excess > min(held) >> _SLACK_SHIFT and declines <= excess >> _EXCESS_SHIFT:
             return Acceptance.LATER
     return Acceptance.NOW
