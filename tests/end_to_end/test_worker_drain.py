@@ -88,7 +88,7 @@ class Load(threading.Thread):
             self.stopped.wait(self.pause_s)
 
 
-def test_no_request_is_lost_while_workers_come_and_go_under_load() -> None:
+def test_no_request_is_lost_while_workers_come_and_go_under_load(capfd: pytest.CaptureFixture[str]) -> None:
     """Five times: a second worker starts, the first drains. Clients that do not retry see only answers."""
     with RunningWorkers(settings(), count=1, rows=2) as workers:
         clients = [Load(workers.port, pause_s) for pause_s in (0.0, 0.001, 0.002, 0.01, 0.05, 0.4)]
@@ -109,6 +109,7 @@ def test_no_request_is_lost_while_workers_come_and_go_under_load() -> None:
         assert [client.failures for client in clients] == [[]] * len(clients)
         assert all(client.answered > 5 for client in clients)
         assert sum(client.told_to_close for client in clients) >= 5
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_running_request_is_finished_and_says_that_the_connection_closes(tmp_path: Path) -> None:

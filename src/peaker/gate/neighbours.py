@@ -12,7 +12,7 @@ class Neighbourhood:
     """Reads the rows of the other workers of the same generation.
 
     The table has room for every worker there may ever be, and most rows are empty: `refresh` notes the few that are
-    not, ten times a second, and `ready` visits only those (about a microsecond each).
+    not, every 10 ms, and `ready` visits only those (about a microsecond each).
     """
 
     def __init__(self, table: SharedTable, *, row: int, generation: int, clock: Clock, lag_ms_max: float) -> None:

@@ -1,7 +1,7 @@
 """The end of a worker, step by step: every request whose first byte was read is answered.
 
-1. Stop accepting; connections that wait on the shared socket are taken by the siblings. Say DRAINING in the slot table,
-   so that siblings hand nothing over, and refuse what they send all the same.
+1. Stop accepting (`Serving.stop_accepting`); connections that wait on the shared socket are taken by the siblings.
+   Say DRAINING in the slot table, so that siblings hand nothing over, and refuse what they send all the same.
 2. Every response carries `Connection: close` from here on, and its connection closes behind it: a client learns
    before its next request that it must open another connection.
 3. Wait for running requests, background work and requests of siblings, for `drain_s_max` at the most.
@@ -20,7 +20,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from peaker.gate.take_in import HandOverServer
-from peaker.servers.acceptor import Acceptor
 from peaker.servers.connection_state import ConnectionState
 from peaker.servers.lifespan import Lifespan
 from peaker.servers.protocol import HttpProtocol, WebSocketProtocol
@@ -37,7 +36,6 @@ _logger = logging.getLogger("peaker.drain")
 class Drain:
     """What is to be brought to an end; times in seconds."""
 
-    acceptor: Acceptor
     connections: ConnectionState
     siblings: HandOverServer
     lifespan: Lifespan
@@ -49,7 +47,6 @@ class Drain:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         deadline_s = began_s + self.drain_s_max
-        self.acceptor.stop()
         self.siblings.refuses = True
         self._close_with_response()
         finished = await self._wait_for_requests(began_s, deadline_s)

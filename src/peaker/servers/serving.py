@@ -30,7 +30,6 @@ from peaker.state import StateDirectory
 
 BEAT_S = 0.01
 _GATE_REST_S_MAX = 0.5
-_BEATS_PER_REFRESH = 10
 _BEATS_PER_SECOND = 100
 
 WEBSOCKET_BYTES_MAX = 16 * 1024 * 1024
@@ -94,7 +93,6 @@ class Serving:
             publish=lambda count: self._slots.set(row, "connections", count),
         )
         self._drain = Drain(
-            acceptor=self._acceptor,
             connections=self.connections,
             siblings=self._siblings,
             lifespan=self._lifespan,
@@ -111,9 +109,13 @@ class Serving:
         self._slots.set(self._row, "status", WorkerStatus.READY)
         self._acceptor.start()
 
+    def stop_accepting(self) -> None:
+        """The first step of the end; the listening socket may be closed after it, and not before."""
+        self._slots.set(self._row, "status", WorkerStatus.DRAINING)
+        self._acceptor.stop()
+
     async def drain(self) -> bool:
         """End in order; False when something had to be cut short."""
-        self._slots.set(self._row, "status", WorkerStatus.DRAINING)
         # The gate says `connection: close` too, and closes its books when it holds no request any more.
         gate_at_rest = self._loop.create_task(self.gate.drain())
         try:
@@ -125,7 +127,6 @@ class Serving:
 
     async def cut_short(self) -> None:
         """End now: whatever runs is cancelled."""
-        self._acceptor.stop()
         await self._drain.cancel_rest()
         self._siblings.close()
         self._close()
@@ -149,8 +150,7 @@ class Serving:
         if now_s >= self._sweep_at_s:
             self._sweep_at_s = now_s + self._sweep.step_s
             self._sweep.step(now_s)
-        if self._beats % _BEATS_PER_REFRESH == 0:
-            self._neighbourhood.refresh()
+        self._neighbourhood.refresh()
         if self._beats % _BEATS_PER_SECOND == 0:
             self.connections.default_headers = [(b"date", formatdate(usegmt=True).encode())]
             self._acceptor.close_lingering()

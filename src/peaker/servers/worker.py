@@ -122,6 +122,7 @@ class Worker:
         assert self._serving is not None
         loop = asyncio.get_running_loop()
         self._control.set_status(Status.DRAINING)
+        self._serving.stop_accepting()
         self._listener.close()
         _end_process_after(self._settings.servers.drain_s_max + _OVERRUN_S, "the app blocks the event loop")
         draining = loop.create_task(self._serving.drain())
