@@ -118,16 +118,24 @@ class Zygote:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
-        # Children that ended before the handler stood (the canary's own) are looked for once.
-        self._reap()
-        while True:
-            for fd, _ in poll.poll():
-                if fd == self._wake_read:
-                    os.read(self._wake_read, 4096)
-                    self._reap()
-                elif not self._obey(spec):
-                    self._end_all()
-                    return
+        try:
+            # Children that ended before the handler stood (the canary's own) are looked for once.
+            self._reap()
+            while self._take_turn(spec, poll):
+                pass
+        except ConnectionError:  # the host ended while something was on its way to it
+            pass
+        self._end_all()
+
+    def _take_turn(self, spec: FunctionSpec, poll: select.poll) -> bool:
+        """Wait for the host or for the end of a child; False once the host is gone."""
+        for fd, _ in poll.poll():
+            if fd == self._wake_read:
+                os.read(self._wake_read, 4096)
+                self._reap()
+            elif not self._obey(spec):
+                return False
+        return True
 
     def _obey(self, spec: FunctionSpec) -> bool:
         received = self._receive()
