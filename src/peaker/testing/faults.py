@@ -60,8 +60,10 @@ def kill(pid: int) -> Killed:
 
     Connections that wait in the listening socket's queue are nobody's yet and not counted: a sibling takes them. It
     returns when the kernel has closed what the process had open, which takes some milliseconds: until then others still
-    send to it.
+    send to it. Raises ValueError for what is no process: signals to 0 or -1 would reach the caller's own group, or all.
     """
+    if pid <= 1:
+        raise ValueError(f"pid = {pid} is not a process to kill")
     os.kill(pid, signal.SIGSTOP)
     until(lambda: _state(pid) in "TtZX", _STOP_S_MAX)
     ports = accepted_ports(pid)
