@@ -209,11 +209,11 @@ def test_100_continue_comes_only_if_the_siblings_app_reads(full: RawClient) -> N
 
 def test_the_siblings_app_hears_of_a_client_that_goes_away(workers: RunningWorkers, full: RawClient) -> None:
     before = sibling_seen(workers)["disconnects"]
+    until(lambda: workers.slots(1)["in_flight"] == 0)
     full.get("/until-gone")
     until(lambda: workers.slots(1)["in_flight"] == 1)
     full.socket.close()
-    until(lambda: workers.slots(1)["in_flight"] == 0)
-    assert sibling_seen(workers)["disconnects"] == before + 1
+    until(lambda: sibling_seen(workers)["disconnects"] == before + 1)
 
 
 def test_an_app_that_fails_in_the_sibling_answers_500_or_breaks_off(workers: RunningWorkers) -> None:
@@ -247,6 +247,7 @@ def test_a_killed_sibling_costs_only_the_requests_inside_it() -> None:
         later.get("/pid")
         keepers[0].socket.close()
         assert int(later.answer().body) == workers.processes[0].pid
+        keepers[1].socket.close()
 
 
 def test_requests_at_a_sibling_are_finished_whichever_of_the_two_drains() -> None:
