@@ -262,7 +262,10 @@ def test_requests_at_a_sibling_are_finished_whichever_of_the_two_drains() -> Non
 
 
 def test_keep_alive_connections_spread_evenly() -> None:
-    """64 over two workers, and 32 more once there is a third."""
+    """64 over two workers, and 32 more once there is a third. Chance would give a third of those to the new one.
+
+    Left to themselves the counts are equal; the tolerance is for a machine that does not run a worker for 10 ms.
+    """
     with RunningWorkers(settings(in_flight_max=64), count=2, rows=3) as workers:
 
         def open_more(count: int) -> None:
@@ -274,12 +277,12 @@ def test_keep_alive_connections_spread_evenly() -> None:
 
         open_more(64)
         until(lambda: sum(held()) == 64)
-        assert max(held()[:2]) - min(held()[:2]) <= 4, held()
+        assert max(held()[:2]) - min(held()[:2]) <= 8, held()
         workers.start(2)
         workers.wait_until_ready(2)
         open_more(32)
         until(lambda: sum(held()) == 96)
-        assert max(held()) - min(held()) <= 4, held()
+        assert max(held()) - min(held()) <= 12, held()
 
 
 def test_a_full_worker_leaves_new_connections_to_the_free_sibling(workers: RunningWorkers, full: RawClient) -> None:
