@@ -203,7 +203,7 @@ def test_only_requests_inside_the_killed_process_fail(scene: Scene, fault: objec
 
 
 @pytest.mark.long
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("seed", range(10))
 def test_a_long_series_of_kills_costs_only_what_was_inside(scene: Scene, seed: int) -> None:
     chance = random.Random(seed)
