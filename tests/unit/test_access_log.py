@@ -49,7 +49,7 @@ def exchange(path: bytes = b"/films/%C3%A9t%C3%A9", headers: tuple[tuple[bytes, 
         "query_string": b"token=secret",
     }
     made = Exchange(Host(CLOCK), scope, send, Route("GET /", make_rules(Settings())[-1], learns=False), 49.9, 49.95)
-    made.start = {"type": "http.response.start", "status": 200, "headers": []}
+    made.status = 200
     made.last_body_s, made.is_complete, made.bytes_sent = 49.98, True, 12
     return made
 
@@ -66,7 +66,7 @@ def test_a_line_tells_what_was_asked_answered_and_where_it_ran(tmp_path: Path) -
     log = log_to(tmp_path / "access.log")
     finished = exchange(headers=((b"x-request-id", b"order-17"),))
     finished.ran, finished.waited_s, finished.cold = Ran.FUNCTION, 0.02, True
-    log.add(finished, CLOCK.now_s())
+    log.add(finished)
     assert lines_of(tmp_path / "access.log") == []
     log.flush()
     assert lines_of(tmp_path / "access.log") == [
@@ -91,9 +91,9 @@ def test_a_refusal_says_why_and_an_unanswered_request_has_no_latency(tmp_path: P
     log = log_to(tmp_path / "access.log")
     refused, gone = exchange(), exchange()
     refused.ran, refused.refused_because = Ran.REFUSED, "the queue is full"
-    gone.ran, gone.start, gone.is_complete = None, None, False
-    log.add(refused, 50.0)
-    log.add(gone, 50.0)
+    gone.ran, gone.status, gone.is_complete = None, 0, False
+    log.add(refused)
+    log.add(gone)
     log.close()
     first, second = lines_of(tmp_path / "access.log")
     assert first["refused"] == "the queue is full"
@@ -102,7 +102,7 @@ def test_a_refusal_says_why_and_an_unanswered_request_has_no_latency(tmp_path: P
 
 def test_no_request_can_forge_a_line(tmp_path: Path) -> None:
     log = log_to(tmp_path / "access.log")
-    log.add(exchange(path=b'/\r\n{"status": 200}"'), 50.0)
+    log.add(exchange(path=b'/\r\n{"status": 200}"'))
     log.close()
     (line,) = lines_of(tmp_path / "access.log")
     assert line["path"] == '/\r\n{"status": 200}"'
@@ -112,11 +112,11 @@ def test_workers_append_to_one_file_and_follow_it_when_it_is_moved(tmp_path: Pat
     path = tmp_path / "access.log"
     first, second = log_to(path), log_to(path)
     for log in (first, second):
-        log.add(exchange(), 50.0)
+        log.add(exchange())
         log.flush()
     assert len(lines_of(path)) == 2
     path.rename(tmp_path / "moved")
-    first.add(exchange(), 50.0)
+    first.add(exchange())
     first.close()
     second.close()
     assert len(lines_of(path)) == 1
@@ -128,7 +128,7 @@ def test_a_full_file_is_moved_aside_once_by_whoever_finds_it_full(tmp_path: Path
     first, second = log_to(path), log_to(path)
     os.truncate(path, access_log.FILE_BYTES_MAX)
     for log in (first, second, first):
-        log.add(exchange(), 50.0)
+        log.add(exchange())
         log.flush()
     assert (tmp_path / "access.log.1").stat().st_size == access_log.FILE_BYTES_MAX
     assert len(lines_of(path)) == 3
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_written_loses_lines_only_beyond_the_buffer(
     path.mkdir()
     added = 0
     while log._lost < 5:
-        log.add(exchange(), 50.0)
+        log.add(exchange())
         added += 1
     log.flush()
     log.flush()
@@ -161,7 +161,7 @@ def test_a_pipe_that_nobody_reads_does_not_stop_the_worker() -> None:
     log = AccessLog("-", ".", CLOCK, random.Random(1))
     log._descriptor = writer
     for _ in range(2000):
-        log.add(exchange(), 50.0)
+        log.add(exchange())
     log.flush()
     read = os.read(reader, 1 << 20)
     while log._pending:

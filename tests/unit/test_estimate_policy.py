@@ -43,7 +43,7 @@ def test_a_batch_counts_like_its_samples_one_by_one() -> None:
     start, _ = feed(Times(), [0.05] * 10, gap_s=0.0)
     batch = with_samples(start, 5, 0.5, 0.05, 0.0)
     assert batch.recent_s == pytest.approx(one_by_one.recent_s)
-    assert batch.count == one_by_one.count == 15
+    assert batch.samples == one_by_one.samples == 15
     assert with_samples(start, 0, 0.0, 0.0, 0.0) is start
 
 

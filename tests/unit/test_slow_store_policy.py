@@ -21,7 +21,7 @@ IDLE = InFlight()
 
 
 def times(recent_s: float, baseline_s: float = ORDINARY_S, spread_s: float = 0.005) -> Times:
-    return Times(count=1000, recent_s=recent_s, spread_s=spread_s, baseline_s=baseline_s)
+    return Times(samples=1000, recent_s=recent_s, spread_s=spread_s, baseline_s=baseline_s)
 
 
 def risen(at_s: float = 10.0) -> Suspicion:

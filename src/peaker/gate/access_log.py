@@ -59,13 +59,15 @@ class AccessLog:
                     f"app.access_log = {target!r} cannot be opened: {error.strerror}.", where=str(self._path)
                 ) from error
 
-    def add(self, exchange: Exchange, now_s: float) -> None:
+    def add(self, exchange: Exchange) -> None:
         """Take one finished exchange."""
         if len(self._pending) >= BUFFER_BYTES_MAX:
             self._lost += 1
             return
         scope = exchange.scope
-        ended_s = self._clock.epoch_s() - (now_s - exchange.last_body_s if exchange.is_complete else 0.0)
+        # By the calendar when it is written, less what has passed since on the clock that never jumps.
+        since_s = self._clock.now_s() - exchange.last_body_s if exchange.is_complete else 0.0
+        ended_s = self._clock.epoch_s() - since_s
         client = scope.get("client")
         line = {
             "time": datetime.fromtimestamp(ended_s, UTC).isoformat(timespec="milliseconds"),

@@ -41,9 +41,14 @@ class Exchange:
     Times are in seconds of the gate's clock: `origin_s` when the request head was readable, `began_s` when the app was
     called, `first_body_s` and `last_body_s` when a body message was handed over, `returned_s` when the app returned,
     `blocked_s` how long the client kept the app waiting.
+
+    Nothing keeps an exchange once its request has ended. A list of them, to be looked through every few milliseconds,
+    was measured at 4 us a request more: what it kept alive went through the collector's generations.
     """
 
     start: Message | None = None
+    status = 0
+    """0 where no response was begun."""
     bytes_sent = 0
     first_body_s: float | None = None
     last_body_s = 0.0
@@ -82,6 +87,7 @@ class Exchange:
             self.is_complete = True
         elif message["type"] == "http.response.start":
             self.start = message
+            self.status = message["status"]
             if self._host.rewrites_start:
                 message = self._host.rewrite(message, self)
         return self._send(message)
@@ -113,11 +119,6 @@ class Exchange:
             return message
 
         return timed_receive
-
-    @property
-    def status(self) -> int:
-        """Status of the response, 0 where none was sent."""
-        return int(self.start["status"]) if self.start else 0
 
     @property
     def latency_s(self) -> float:

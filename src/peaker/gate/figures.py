@@ -1,4 +1,4 @@
-"""What finished requests tell, taken in every few milliseconds in one go instead of once per request."""
+"""What finished requests tell."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from peaker.policy.placement import Answered, with_answer
 from peaker.policy.slow_store import InFlight, look_at_server
 from peaker.settings import Settings
 
-FOLD_AT = 512
-"""Finished requests that are kept before they are taken in; the next beat is sooner in all but the busiest workers."""
+FOLD_S = 0.05
+"""How often a route's estimates are made anew: at every beat, twenty routes would cost 0.3 us a request."""
 
 CPU_WINDOW_S = 1.0
 
 SERVICE_FLOOR_S = 0.002
 """Shorter times count as this much when the limit is found: their ratios are noise of the loop."""
-
-_ON = {Ran.SERVER: "on_server", Ran.SIBLING: "on_sibling", Ran.FUNCTION: "on_function", Ran.REFUSED: "refused"}
 
 
 class End(Enum):
@@ -41,29 +39,33 @@ def end_of(exchange: Exchange) -> End:
     An app that answers 503 says itself that it has too much to do. Errors may be quicker or slower than the work they
     stand for, a response cut short is shorter, and a stream lasts as long as it likes: none of them is a latency.
     """
-    start = exchange.start
-    if start is None:
-        return End.IGNORED
-    status = start["status"]
+    status = exchange.status
     if status < 500:
         return End.SUCCEEDED if exchange.is_complete and exchange.holds_slot and not exchange.crashed else End.IGNORED
     return End.DROPPED if status == 503 else End.IGNORED
 
 
 class Figures:
-    """Usage counters, what the routes have shown and take, and the window of the limit, from finished exchanges."""
+    """What finished requests tell: usage counters, what routes have shown and take, the window of the limit.
+
+    `take` is on the request path and only adds up; `fold`, off it, makes averages and estimates of that.
+    """
 
     def __init__(
         self, settings: Settings, usage: UsageRow, access_log: AccessLog | None, cpu_s: Callable[[], float] | None
     ) -> None:
-        self.finished: list[Exchange] = []
         self.all_times = Times()
         """Of all routes together: how long a slot is held."""
         self.cpu_costs_s: dict[str, float] = {}
         """CPU seconds a request, by key of route; stays empty where nobody asks for it."""
+        self.calm_until_s = math.inf
+        """As of the room; what returns later shows nothing about its route."""
         self._usage = usage
         self._access_log = access_log
         self._timeout_s = settings.functions.timeout_s
+        self._counts = [0] * len(Ran)
+        self._touched: list[Route] = []
+        self._fold_due_s = 0.0
         self._slowness_sum = 0.0
         self._succeeded = 0
         self._dropped = 0
@@ -72,15 +74,64 @@ class Figures:
         self._cpu_before_s = cpu_s() if cpu_s else 0.0
         self._cpu_due_s = 0.0
 
-    def fold(self, now_s: float, *, lagging: bool) -> None:
-        """Take in what has finished; an answer given while the loop lagged shows nothing about its route."""
-        finished, self.finished = self.finished, []
-        if finished:
-            self._count(finished)
-            self._learn([exchange for exchange in finished if exchange.ran is Ran.SERVER], now_s, lagging=lagging)
+    def take(self, exchange: Exchange) -> None:
+        """Take in one finished exchange."""
+        ran = exchange.ran
+        if not exchange.is_guest:
+            if ran is None:
+                self._usage.add(_REQUESTS)
+            else:
+                self._counts[ran] += 1
+                if exchange.is_complete and ran is not _REFUSED:
+                    self._usage.latency(ran, exchange.last_body_s - exchange.origin_s - exchange.blocked_s)
             if self._access_log is not None:
-                for exchange in finished:
-                    self._access_log.add(exchange, now_s)
+                self._access_log.add(exchange)
+        if ran is _SERVER:
+            self._take_from_server(exchange)
+
+    def _take_from_server(self, exchange: Exchange) -> None:
+        """What this worker's app has shown."""
+        route = exchange.route
+        if route.learns:
+            self._learn_placement(exchange)
+        end = end_of(exchange)
+        if end is not End.SUCCEEDED:
+            self._dropped += end is End.DROPPED
+            return
+        service_s = exchange.last_body_s - exchange.began_s - exchange.blocked_s
+        if not route.batch_count:
+            self._touched.append(route)
+        route.batch_count += 1
+        route.batch_sum_s += service_s
+        route.batch_square += service_s * service_s
+        self._succeeded += 1
+        self._slowness_sum += service_s / route.ordinary_s
+
+    def _learn_placement(self, exchange: Exchange) -> None:
+        route = exchange.route
+        shown = route.shown
+        if shown.stays_because or not exchange.is_complete or exchange.returned_s >= self.calm_until_s:
+            return
+        answered = Answered(
+            status=exchange.status,
+            service_s=exchange.service_s,
+            streamed_s=exchange.streamed_s,
+            after_s=exchange.returned_s - exchange.last_body_s,
+            bytes_sent=exchange.bytes_sent,
+        )
+        route.shown = with_answer(shown, answered, self._timeout_s)
+
+    def fold(self, now_s: float) -> None:
+        """At every beat: publish the counts; every FOLD_S take what was added up into what is known."""
+        for ran, count in enumerate(self._counts):
+            if count:
+                self._usage.add(_RAN[ran], count)
+                self._usage.add(_REQUESTS, count)
+                self._counts[ran] = 0
+        if self._touched and now_s >= self._fold_due_s:
+            self._fold_due_s = now_s + FOLD_S
+            touched, self._touched = self._touched, []
+            self._fold_routes(touched, now_s)
         if self._access_log is not None:
             self._access_log.flush()
         if self._cpu_s is not None and now_s >= self._cpu_due_s:
@@ -88,7 +139,8 @@ class Figures:
 
     def take_window(self, in_flight_max: int) -> Window:
         """What the limit is found from; begins a new one."""
-        slowness = self._slowness_sum / self._succeeded if self._succeeded else 1.0
+        # Zero where no route has been seen before: nothing is slow yet.
+        slowness = self._slowness_sum / max(1, self._succeeded) or 1.0
         window = Window(
             succeeded=self._succeeded, dropped=self._dropped, slowness=slowness, in_flight_max=in_flight_max
         )
@@ -99,52 +151,6 @@ class Figures:
     def window_count(self) -> int:
         """Requests in the window so far."""
         return self._succeeded + self._dropped
-
-    def _count(self, finished: list[Exchange]) -> None:
-        """Where they ran, and how long they took."""
-        usage = self._usage
-        counted = [exchange for exchange in finished if not exchange.is_guest]
-        usage.add(_REQUESTS, len(counted))
-        for ran, counter in _RAN.items():
-            of_ran = [exchange for exchange in counted if exchange.ran is ran]
-            if not of_ran:
-                continue
-            usage.add(counter, len(of_ran))
-            if ran is not Ran.REFUSED:
-                usage.latencies(
-                    ran,
-                    [
-                        exchange.last_body_s - exchange.origin_s - exchange.blocked_s
-                        for exchange in of_ran
-                        if exchange.is_complete
-                    ],
-                )
-
-    def _learn(self, on_server: list[Exchange], now_s: float, *, lagging: bool) -> None:
-        """What each answer of this worker's app shows about its route, and what it took."""
-        touched: list[Route] = []
-        succeeded, slowness_sum = 0, 0.0
-        for exchange in on_server:
-            route = exchange.route
-            if route.learns and not lagging and exchange.is_complete and not route.shown.stays_because:
-                route.shown = with_answer(route.shown, _answered(exchange), self._timeout_s)
-            end = end_of(exchange)
-            if end is not End.SUCCEEDED:
-                self._dropped += end is End.DROPPED
-                continue
-            service_s = exchange.last_body_s - exchange.began_s - exchange.blocked_s
-            if not route.batch_count:
-                touched.append(route)
-            route.batch_count += 1
-            route.batch_sum_s += service_s
-            route.batch_square += service_s * service_s
-            succeeded += 1
-            # The first answers of a route are their own baseline: there is no other yet.
-            slowness_sum += service_s / route.ordinary_s if route.ordinary_s < math.inf else 1.0
-        self._succeeded += succeeded
-        self._slowness_sum += slowness_sum
-        if touched:
-            self._fold_routes(touched, now_s)
 
     def _fold_routes(self, touched: list[Route], now_s: float) -> None:
         count, sum_s, square = 0, 0.0, 0.0
@@ -166,15 +172,8 @@ class Figures:
         self._cpu_counts = {}
 
 
-def _answered(exchange: Exchange) -> Answered:
-    return Answered(
-        status=exchange.status,
-        service_s=exchange.service_s,
-        streamed_s=exchange.streamed_s,
-        after_s=max(0.0, exchange.returned_s - exchange.last_body_s),
-        bytes_sent=exchange.bytes_sent,
-    )
-
-
-_RAN = {ran: COUNTER_INDEX[name] for ran, name in _ON.items()}
+_RAN = [COUNTER_INDEX[f"on_{ran.name.lower()}" if ran is not Ran.REFUSED else "refused"] for ran in Ran]
 _REQUESTS = COUNTER_INDEX["requests"]
+# Looking up a member of an enum takes longer than comparing with it.
+_SERVER = Ran.SERVER
+_REFUSED = Ran.REFUSED

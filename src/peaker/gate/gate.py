@@ -1,8 +1,8 @@
 """The gate: a request stays on this worker, goes to a sibling, waits, is spilled to a function, or is refused.
 
 Almost every request finds a worker at rest and takes the short way: `Gate.__call__` -> `_run_here` -> the app. Any
-other is decided in `Gate._decide`, step by step, by `policy.admission.admit`. What finished requests tell is taken in
-by `beat`, every 10 ms, so that the short way does no more than count and read the clock.
+other is decided in `Gate._decide`, step by step, by `policy.admission.admit`. What finished requests tell is added
+up as they end; averages and estimates are made of it by `beat`, every 10 ms, off the short way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from peaker.gate.access_log import AccessLog
 from peaker.gate.answers import RAN_HEADER, failure, refusal, send_response
 from peaker.gate.attempt import Attempt
 from peaker.gate.exchange import Exchange
-from peaker.gate.figures import FOLD_AT, Figures
+from peaker.gate.figures import Figures
 from peaker.gate.held import Held, HeldBytes
 from peaker.gate.room import Room
 from peaker.gate.routes import Route, Routes
@@ -71,7 +71,7 @@ class Gate:
         access_log = AccessLog(log, settings.directory, clock, chance) if log else None
         self._figures = Figures(settings, usage, access_log, cpu_s if self._spiller.has_cpu_quota else None)
         self._routes = Routes(settings)
-        self._room = Room(settings.servers, row=row, slots=slots)
+        self._room = Room(settings.servers, row=row, slots=slots, clock=clock)
         self._functions_line = WaitingLine()
         self._held_bytes = HeldBytes()
         self._apart = 0
@@ -115,12 +115,15 @@ class Gate:
             route.running -= 1
             # Sums of floats drift; at rest the sum is known.
             route.began_sum_s = route.began_sum_s - began_s if route.running else 0.0
-            exchange.returned_s = now_s = self.now_s()
             if exchange.holds_slot:
-                self._room.release(now_s)
+                self._room.release()
             else:
                 self._apart -= 1
-            self._finish(exchange)
+            if route.learns:
+                exchange.returned_s = self.now_s()
+            self._figures.take(exchange)
+            if self._is_draining:
+                self._note_rest()
 
     async def _decide(self, exchange: Exchange, receive: Receive) -> None:
         """Bring to its end one request that did not find this worker at rest."""
@@ -154,7 +157,8 @@ class Gate:
             if exchange.waited_s:
                 self._usage.add(_WAITED)
             if not attempt.stayed:
-                self._finish(exchange)
+                self._figures.take(exchange)
+            self._note_rest()
 
     def _look(self, attempt: Attempt) -> Decision:
         """Gather what is known at this moment and decide."""
@@ -211,7 +215,7 @@ class Gate:
             self._leave_line(attempt)
         attempt.stayed = True
         exchange.ran, exchange.holds_slot, exchange.began_s = Ran.SERVER, True, now_s
-        self._room.grant(now_s)
+        self._room.grant()
         await self._run_here(exchange, attempt.held.receive)
         return True
 
@@ -286,16 +290,7 @@ class Gate:
     def _leave_line(self, attempt: Attempt) -> None:
         """Its place is free; so is the slot that it may have been granted at the last moment."""
         if attempt.leave_line():
-            self._room.release(self.now_s())
-
-    def _finish(self, exchange: Exchange) -> None:
-        """Keep the exchange for the next beat."""
-        finished = self._figures.finished
-        finished.append(exchange)
-        if len(finished) >= FOLD_AT:
-            self._figures.fold(self.now_s(), lagging=not self._room.is_calm(self.now_s()))
-        if self._is_draining:
-            self._note_rest()
+            self._room.release()
 
     async def _pass_through(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lifespan as it is; WebSockets stay here and are counted, without a slot: they last, and mostly do nothing."""
@@ -336,7 +331,7 @@ class Gate:
         """A response has turned out to be a stream: it goes on for as long as it likes, without a slot."""
         exchange.holds_slot = False
         self._apart += 1
-        self._room.release(self.now_s())
+        self._room.release()
 
     def started(self) -> None:
         """The app is ready: begin to measure lag, and publish this worker's slots."""
@@ -346,9 +341,10 @@ class Gate:
         """Every 10 ms: measure the loop's lag, take in what has finished, let waiting requests in, publish the row."""
         room, now_s = self._room, self.now_s()
         room.measure_lag(now_s)
-        self._figures.fold(now_s, lagging=not room.is_calm(now_s))
+        self._figures.calm_until_s = room.calm_until_s
+        self._figures.fold(now_s)
         room.find_limit(self._figures, now_s)
-        room.grant(now_s)
+        room.grant()
         table, row = self._slots, self._row
         table.set(row, "in_flight", room.in_flight)
         table.set(row, "slots", room.limit)
@@ -362,7 +358,7 @@ class Gate:
         self._is_draining = self.rewrites_start = True
         self._note_rest()
         await self._at_rest.wait()
-        self._figures.fold(self.now_s(), lagging=False)
+        self._figures.fold(self.now_s())
 
     def _note_rest(self) -> None:
         if self._is_draining and not self._room.in_flight and not self._apart:

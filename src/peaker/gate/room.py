@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from peaker.clock import Clock
 from peaker.gate.attempt import Attempt
 from peaker.gate.figures import Figures
 from peaker.gate.waiting_line import WaitingLine
@@ -27,7 +28,8 @@ WINDOW_COUNT_MIN = 10
 class Room:
     """Slots, line and loop lag of this worker; what is public here is read on the request path."""
 
-    def __init__(self, servers: ServersSection, *, row: int, slots: SharedTable) -> None:
+    def __init__(self, servers: ServersSection, *, row: int, slots: SharedTable, clock: Clock) -> None:
+        self._now_s = clock.now_s
         self._cells = slots.cells
         self._in_flight_cell = row * slots.width + slots.columns["in_flight"]
         self._finds_limit = servers.in_flight_max == "auto"
@@ -54,19 +56,19 @@ class Room:
         self.in_flight = in_flight = self.in_flight + 1
         self._cells[self._in_flight_cell] = in_flight
 
-    def release(self, now_s: float) -> None:
+    def release(self) -> None:
         """A slot is free again; who has waited longest gets it."""
         self.in_flight = in_flight = self.in_flight - 1
         self._cells[self._in_flight_cell] = in_flight
         if not self.line.is_empty:
-            self.grant(now_s)
+            self.grant()
 
-    def grant(self, now_s: float) -> None:
+    def grant(self) -> None:
         """Give a free slot to the first in line; it gives the next one on when it begins (`Gate._decide`).
 
         One by one, because each may keep the loop busy so long that the next had better not begin here.
         """
-        if not self.line.is_empty and self.in_flight < self.limit and now_s < self.calm_until_s:
+        if not self.line.is_empty and self.in_flight < self.limit and self.is_calm(self._now_s()):
             self.take()
             self.line.grant_first()
 

@@ -220,7 +220,7 @@ class Spiller:
         return route.function_times.baseline_s or self._guess_s(route, route.times.baseline_s, figures)
 
     def _expected_warm_s(self, route: Route, figures: Figures) -> float:
-        if route.function_times.count:
+        if route.function_times.samples:
             return route.function_times.recent_s
         return self._guess_s(route, route.times.baseline_s, figures)
 

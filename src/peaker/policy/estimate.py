@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from peaker.units import MEMORY_MB_PER_VCPU
 
@@ -21,11 +22,13 @@ BASELINE_RISE_S = 1800.0
 of an hour until that is the new normal."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
-    """What one kind of work takes: now (`recent_s`, `spread_s`) and when nothing is wrong (`baseline_s`)."""
+class Times(NamedTuple):
+    """What one kind of work takes: now (`recent_s`, `spread_s`) and when nothing is wrong (`baseline_s`).
 
-    count: int = 0
+    In seconds. A named tuple because a busy worker makes one for each of its routes twenty times a second.
+    """
+
+    samples: int = 0
     recent_s: float = 0.0
     spread_s: float = 0.0
     baseline_s: float = 0.0
@@ -46,43 +49,33 @@ def with_samples(
     """Times after `count` more samples, given by their sum and the sum of their squares."""
     if count <= 0:
         return times
-    mean_s = sum_s / count
-    square = sum_of_squares / count
-    weight = 1.0 if not times.count else 1 - (1 - RECENT_WEIGHT) ** count
-    recent_s = times.recent_s + weight * (mean_s - times.recent_s)
+    weight = 1.0 if not times.samples else 1 - (1 - RECENT_WEIGHT) ** count
+    recent_s = times.recent_s + weight * (sum_s / count - times.recent_s)
     old_square = times.spread_s**2 + times.recent_s**2
-    recent_square = old_square + weight * (square - old_square)
-    moved = replace(
-        times,
-        count=times.count + count,
-        recent_s=recent_s,
-        spread_s=math.sqrt(max(0.0, recent_square - recent_s**2)),
-    )
+    recent_square = old_square + weight * (sum_of_squares / count - old_square)
+    spread_s = math.sqrt(max(0.0, recent_square - recent_s**2))
     if not learn_baseline:
-        return moved
-    counted = replace(
-        moved,
-        period_began_s=times.period_began_s if times.period_count else now_s,
-        period_count=times.period_count + count,
-        period_sum_s=times.period_sum_s + sum_s,
-    )
-    return _with_baseline(counted, now_s)
-
-
-def _with_baseline(times: Times, now_s: float) -> Times:
-    mean_s = times.period_sum_s / times.period_count
-    if times.is_first_period:
-        times = replace(times, baseline_s=mean_s)  # So far it is all there is.
-    lasted_s = now_s - times.period_began_s
-    if lasted_s < PERIOD_S or times.period_count < PERIOD_SAMPLES:
-        return times
-    weight = BASELINE_FALL if mean_s < times.baseline_s else 1 - math.exp(-lasted_s / BASELINE_RISE_S)
-    return replace(
-        times,
-        baseline_s=times.baseline_s + weight * (mean_s - times.baseline_s),
-        is_first_period=False,
-        period_count=0,
-        period_sum_s=0.0,
+        return times._replace(samples=times.samples + count, recent_s=recent_s, spread_s=spread_s)
+    period_began_s = times.period_began_s if times.period_count else now_s
+    period_count = times.period_count + count
+    period_sum_s = times.period_sum_s + sum_s
+    mean_s = period_sum_s / period_count
+    baseline_s = mean_s if times.is_first_period else times.baseline_s  # In the first period it is all there is.
+    lasted_s = now_s - period_began_s
+    is_over = lasted_s >= PERIOD_S and period_count >= PERIOD_SAMPLES
+    if is_over:
+        rise = 1 - math.exp(-lasted_s / BASELINE_RISE_S)
+        baseline_s += (BASELINE_FALL if mean_s < baseline_s else rise) * (mean_s - baseline_s)
+        period_count, period_sum_s = 0, 0.0
+    return Times(
+        times.samples + count,
+        recent_s,
+        spread_s,
+        baseline_s,
+        times.is_first_period and not is_over,
+        period_began_s,
+        period_count,
+        period_sum_s,
     )
 
 
@@ -169,7 +162,7 @@ def cpu_stretch(memory_mb: int) -> float:
 
 
 def expected_wait_s(queued_ahead: int, hold_s: float, in_flight: int) -> float:
-    """Until it is the turn of the one behind `queued_ahead` others: one of those in flight ends every hold_s / in_flight.
+    """Until it is the turn of the one behind `queued_ahead` others: one in flight ends every hold_s / in_flight.
 
     Those in flight, not the slots: where the loop is the bottleneck, slots stand empty while requests wait.
     """

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from peaker.policy.estimate import Times, mean_age_max_s
 
@@ -73,8 +74,7 @@ class Suspicion:
         return self.risen_at_s is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InFlight:
+class InFlight(NamedTuple):
     """The route's requests on the server at this moment."""
 
     running: int = 0
