@@ -246,7 +246,13 @@ class ControlServer:
             self._orphan_timer.cancel()
             self._orphan_timer = None
         if not self._lines and self._on_orphaned is not None and self._orphan_s_max is not None:
-            self._orphan_timer = self._loop.call_later(self._orphan_s_max, self._on_orphaned)
+            self._orphan_timer = self._loop.call_later(self._orphan_s_max, self._orphan_time_is_over)
+
+    def _orphan_time_is_over(self) -> None:
+        # A loop that was busy for long (an import) may run its timers before it looks at its sockets.
+        self._accept()
+        if not self._lines and self._on_orphaned is not None:
+            self._on_orphaned()
 
 
 class ControlClient:

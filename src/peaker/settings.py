@@ -95,7 +95,7 @@ class ServersSection:
     drain_s_max: float = setting(30.0, "Time for running requests to finish when a worker stops.", between(0, 900))
     drain_idle_s: float = setting(2.0, "Time idle connections stay open in a draining worker.", between(0, 900))
     orphan_s_max: float = setting(
-        60.0, "How long workers serve without a supervisor before they drain.", between(0, 86_400)
+        60.0, "How long workers serve without a supervisor before they drain.", between(0.1, 86_400)
     )
 
 

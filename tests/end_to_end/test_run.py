@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from peaker.meter.usage import open_usage_table, read_usage
 from peaker.testing.faults import Checker
-from peaker.testing.running import PeakerRun, is_alive
+from peaker.testing.running import PeakerRun, is_alive, until
 
 APPS = Path(__file__).parents[1] / "apps"
 SETTINGS = """
@@ -241,6 +243,64 @@ def test_a_killed_supervisor_is_taken_over_with_nothing_lost(tmp_path: Path) -> 
         assert run.command_json("scale", "2")["servers"] == 2
 
 
+def test_without_a_supervisor_everything_serves_on_and_drains_when_none_comes(tmp_path: Path) -> None:
+    text = SETTINGS.replace("orphan_s_max = 30", "orphan_s_max = 1")
+    with PeakerRun(project(tmp_path, text)) as run:
+        url, pids = run.app_url, run.pids()
+        run.send(signal.SIGKILL)
+        run.wait()
+        assert get(f"{url}/work?id=orphan&ms=0")[0] == 200
+        until(lambda: not any(is_alive(pid) for pid in pids.values()), 20)
+        assert run.status()["status"] == "stopped"
+        run.start()
+        run.wait_ready()
+        assert get(f"{run.app_url}/work?id=again&ms=0")[0] == 200
+
+
+def test_functions_stop_at_the_day_limit_and_servers_go_on(tmp_path: Path) -> None:
+    limit_usd = 0.0002  # Some 370 runs of up to 50 ms at 512 MB.
+    text = SETTINGS.replace("[servers]", f"[objective]\nspend_usd_per_day_max = {limit_usd}\n[servers]")
+    with PeakerRun(project(tmp_path, text)) as run:
+
+        async def main() -> None:
+            async with checker(run, clients=12, ms=20) as client:
+                await client.until(lambda: any(ran(outcome) == "function" for outcome in client.outcomes))
+                await client.until(lambda: shared_counts(run)["spill_denied_spend"] > 0)
+                await client.answers(100)
+            assert client.failed == []
+
+        asyncio.run(main())
+        assert 0 < shared_counts(run)["spend_microusd"] <= limit_usd * 1e6
+        pid = run.pids()["control"]
+        spent = run.settle(lambda found: found["spend"]["today_usd"] > 0)["spend"]["today_usd"]
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: run.pids().get("control", pid) != pid, 10)
+        run.wait_settled()
+        assert run.status()["spend"]["today_usd"] >= spent
+        assert run.command("stop").returncode == 0
+        assert run.status()["spend"]["today_usd"] <= limit_usd
+
+
+def shared_counts(run: PeakerRun) -> dict[str, int]:
+    table = open_usage_table(run.state.usage)
+    counts = read_usage(table).counters
+    table.close()
+    return counts
+
+
+def test_a_stop_while_everything_starts_is_a_clean_one(tmp_path: Path) -> None:
+    run = PeakerRun(project(tmp_path))
+    run.start()
+    try:
+        until(lambda: len(run.pids()) == 3, 20)
+        pids = run.pids()
+        run.send(signal.SIGTERM)
+        assert run.wait(20) == 0
+        assert not any(is_alive(pid) for pid in pids.values())
+    finally:
+        run.stop()
+
+
 def test_stop_ends_an_app_with_and_without_its_supervisor(tmp_path: Path) -> None:
     with PeakerRun(project(tmp_path)) as run:
         pids = run.pids()
@@ -284,6 +344,25 @@ def test_an_app_that_does_not_import_is_named_with_its_error(tmp_path: Path) -> 
         assert "'broken:app' does not import: ModuleNotFoundError: No module named 'no_such_package'" in done.stderr
         assert f"{tmp_path / 'broken.py'}:1 import no_such_package" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_handler_that_does_not_import_is_named_by_check_and_run(tmp_path: Path) -> None:
+    text = SETTINGS + '\n[[function]]\nname = "thumbnail"\nhandler = "no_media:thumbnail"\n'
+    for command in ("check", "run"):
+        done = peaker(project(tmp_path, text), command)
+        assert done.returncode == 2, done.stderr
+        assert "'no_media:thumbnail' does not import: ModuleNotFoundError" in done.stderr
+
+
+def test_an_app_that_does_not_start_ends_the_run_with_its_error(tmp_path: Path) -> None:
+    (tmp_path / "unlucky.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    await receive()\n"
+        "    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
+    )
+    done = peaker(project(tmp_path, SETTINGS.replace("traced_app:app", "unlucky:app")), "run")
+    assert done.returncode == 2
+    assert "no database" in done.stderr.splitlines()[-1]
 
 
 def test_check_shows_each_route_with_its_placement_and_reason(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def _text(found: dict[str, Any], *, imported: bool) -> str:
     servers = found["servers"]
     lines = [
         f"{found['app']}: the settings are right" + ("; the app imports" if imported else ""),
-        f"  servers: {servers['count_min']} to {servers['count_max']}, {servers['workers']} workers each",
+        f"  servers: {servers['count_min']} to {servers['count_max']}; workers of each: {servers['workers']}",
     ]
     lines += [
         f"  function {function['name']}: {function['target']}, {function['memory_mb']} MB, "

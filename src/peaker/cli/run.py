@@ -78,7 +78,7 @@ async def _announce(supervisor: Supervisor, settings: Settings, root: Path) -> N
         return
     workers = worker_count(settings)
     servers = len(await supervisor.servers())
-    present.say(f"peaker: servers: {servers} of at most {settings.servers.count_max}, {workers} workers each")
+    present.say(f"peaker: servers: {servers} of at most {settings.servers.count_max}; workers of each: {workers}")
     for line in [*placement_lines(settings), *functions_lines(supervisor, settings)]:
         present.say(f"peaker: {line}")
     present.say(f"peaker: ops on {ops_url}" + (f", Lambda endpoint {lambda_endpoint}" if lambda_endpoint else ""))
@@ -99,6 +99,6 @@ def functions_lines(supervisor: Supervisor, settings: Settings) -> list[str]:
         return [f"functions: {settings.functions.arn or 'none, for app.spill is off'}"]
     lines = []
     for function in host.details.get("functions", []):
-        reason = f" ({function['rung_reason']})" if function.get("rung_reason") else ""
-        lines.append(f"function {function.get('name')}: instances start {function.get('rung', 'unknown')}{reason}")
+        reason = f" ({function['rung_reason']})" if function["rung_reason"] else ""
+        lines.append(f"function {function['name']}: instances start {function['rung']}{reason}")
     return lines

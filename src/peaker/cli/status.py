@@ -85,9 +85,17 @@ def _functions(found: dict[str, Any]) -> list[str]:
         return []
     lines = ["", f"  function host: {host['status']}, pid {host['pid']}"]
     for function in host.get("functions", []):
-        figures = ", ".join(f"{key} {value}" for key, value in function.items() if key != "name" and value != "")
-        lines.append(f"    {function.get('name')}: {figures}")
+        reason = f" ({function['rung_reason']})" if function["rung_reason"] else ""
+        lines.append(f"    {function['name']}: instances start {function['rung']}{reason}")
+        if "instances" in function:
+            lines.append(f"      now: {_counted(function['instances'])}")
+            lines.append(f"      in all: {_counted(function['totals'])}")
+        lines += [f"      warning: {warning}" for warning in function["warnings"]]
     return lines
+
+
+def _counted(figures: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in figures.items())
 
 
 def _usage(found: dict[str, Any]) -> list[str]:
