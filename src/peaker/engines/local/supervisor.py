@@ -20,11 +20,13 @@ from peaker.control_socket import ControlServer, Status
 from peaker.engines.local.child import exit_words, reap_orphans
 from peaker.engines.local.launch import MODULES, Launch, open_listeners
 from peaker.engines.local.member import Member
+from peaker.engines.local.restarts import Restarts
 from peaker.engines.local.rows import Rows
+from peaker.engines.local.server_view import servers_of
 from peaker.engines.local.state_dir import LockedState, RunRecord, started_ticks
 from peaker.engines.local.takeover import Found, find_running
 from peaker.errors import AppStartError, CapacityUnavailable, PeakerError, SettingsError
-from peaker.interfaces import Server, ServerStatus
+from peaker.interfaces import Fleet, Server
 from peaker.policy import supervision
 from peaker.policy.supervision import STOP_ORDER, Kind, Role
 from peaker.settings import Settings
@@ -40,8 +42,8 @@ STARTS_MAX = 3
 _logger = logging.getLogger("peaker.supervisor")
 
 
-class Supervisor:
-    """Has the state directory, the sockets and the processes of one app; implements `interfaces.Fleet`.
+class Supervisor(Fleet):
+    """Has the state directory, the sockets and the processes of one app.
 
     `open` makes one, `run` returns when everything has stopped.
     """
@@ -56,8 +58,7 @@ class Supervisor:
         self._servers = servers
         self._host = bool(local_functions(settings))
         self._members: list[Member] = found.members
-        self._failures: dict[Role, int] = {}
-        self._retry_at_s: dict[Role, float] = {}
+        self._restarts = Restarts()
         self._is_stopping = False
         self._stop_deadline_s = 0.0
         self._start_error: PeakerError | None = None
@@ -184,23 +185,8 @@ class Supervisor:
         self._wake.set()
 
     async def servers(self) -> Sequence[Server]:
-        """The servers there are now; one that drains beside its heir is listed once, as the heir."""
-        numbers = sorted({member.role.server for member in self._members if member.role.kind is Kind.WORKER})
-        return [self._server(number) for number in numbers]
-
-    def _server(self, number: int) -> Server:
-        workers = [m for m in self._members if m.role.kind is Kind.WORKER and m.role.server == number]
-        current = [worker for worker in workers if not worker.is_draining]
-        if not current:
-            status = ServerStatus.DRAINING
-        elif any(worker.status is Status.FAILED for worker in current):
-            status = ServerStatus.FAILED
-        elif len(current) == self._workers_per_server and all(w.status is Status.READY for w in current):
-            status = ServerStatus.READY
-        else:
-            status = ServerStatus.STARTING
-        started_s = min(worker.started_epoch_s for worker in workers)
-        return Server(name=f"server-{number}", status=status, started_at_s=started_s)
+        """The servers there are now, whatever their status."""
+        return servers_of(self._members, self._workers_per_server)
 
     # What there should be, and what to do about it.
 
@@ -220,20 +206,19 @@ class Supervisor:
         self._kill_overdue(now_s)
         self._announce()
         self._write_run()
-        moments = [member.kill_at_s for member in self._members if member.kill_at_s is not None]
-        if not self._is_stopping:
-            moments += [moment for moment in self._retry_at_s.values() if moment > now_s]
-        return min(moments, default=None)
+        moments = [member.kill_at_s for member in self._members]
+        moments += [None if self._is_stopping else self._restarts.next_s(now_s)]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _fill_roles(self, now_s: float) -> None:
         wanted = self._wanted()
         filled = {member.role for member in self._members if not member.is_draining}
-        self._retry_at_s = {role: moment for role, moment in self._retry_at_s.items() if role in wanted}
+        self._restarts.keep(wanted)
         for member in self._members:
             if member.role not in wanted and not member.is_draining:
                 member.drain(now_s + self._settings.servers.drain_s_max + KILL_GRACE_S)
         for role in wanted:
-            if role not in filled and self._retry_at_s.get(role, 0.0) <= now_s and self._is_name_free(role):
+            if role not in filled and self._restarts.may_start(role, now_s) and self._is_name_free(role):
                 self._start(role, now_s)
 
     def _is_name_free(self, role: Role) -> bool:
@@ -250,8 +235,7 @@ class Supervisor:
         try:
             child = self.launch.start(role, row)
         except PeakerError as error:
-            self._failures[role] = failures = self._failures.get(role, 0) + 1
-            self._retry_at_s[role] = now_s + max(1.0, supervision.restart_delay_s(failures))
+            self._restarts.could_not_start(role, now_s)
             _logger.error("%s: %s", name, error, extra={"action": "start"})  # noqa: TRY400 - the text says it all
             return
         member = Member(role, name, child, row=row, started_epoch_s=self._clock.epoch_s(), clock=self._clock)
@@ -298,10 +282,7 @@ class Supervisor:
         how = exit_words(member.child.exit_status)
         reason = f": {member.error}" if member.error else ""
         ready_for_s = now_s - member.ready_s if member.ready_s is not None else None
-        failures = supervision.failures_in_a_row(self._failures.get(member.role, 0), ready_for_s)
-        delay_s = supervision.restart_delay_s(failures)
-        self._failures[member.role] = failures
-        self._retry_at_s[member.role] = now_s + delay_s
+        failures, delay_s = self._restarts.died(member.role, ready_for_s=ready_for_s, now_s=now_s)
         if not self._was_settled and (member.error or failures >= STARTS_MAX):
             self._give_up(member, member.error or f"it {how} {failures} times in a row.")
             return
