@@ -167,7 +167,7 @@ async def test_a_caller_that_leaves_while_it_runs_is_billed_and_its_instance_use
             await invoke(client, "gone", timeout_s=0.1, do="sleep", s=0.5)
         await until(lambda: "REPORT RequestId: gone" in host.log_text())
         line = next(line for line in host.log_text().splitlines() if "REPORT RequestId: gone" in line)
-        assert "Billed Duration: 50" in line
+        assert 500 <= int(line.partition("Billed Duration: ")[2].split()[0]) < 5000
         await invoke(client)
         assert host.function("f")["totals"] | {"instances_peak": 0} == {
             "invocations": 3, "cold_starts": 1, "started": 1, "start_failures": 0, "throttled": 0,

@@ -47,6 +47,7 @@ class Bench:
         start_s: Callable[[int], float] = lambda _: 0.010,
         end_s: float = 0.0,
         model: StartModel | None = None,
+        touch: bytes = b"",
         **own: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -54,7 +55,7 @@ class Bench:
         self.clock = loop
         self.starts = Starts(in_flight_max=starts_in_flight_max, instances_max=instances_max)
         self.launcher = SimulatedLauncher(takes, clock=loop, start_s=start_s, end_s=end_s)
-        self.pool = Pool(spec(**own), self.launcher, starts=self.starts, clock=loop, model=model)
+        self.pool = Pool(spec(**own), self.launcher, starts=self.starts, clock=loop, model=model, touch=touch)
 
     async def invoke(self, payload: bytes = b"{}", wait_s: float = 60.0) -> tuple[Lease, Any]:
         lease = await self.pool.acquire(wait_s)
@@ -429,6 +430,29 @@ async def test_a_platforms_pace_is_kept_without_holding_up_the_starts_of_this_ma
     bench.pool.close()
     await asyncio.sleep(1)
     assert bench.launcher.alive == []
+
+
+@virtual
+async def test_a_spare_runs_its_warm_up_before_it_is_offered_and_a_request_does_not_wait_for_that() -> None:
+    bench = Bench(touch=b'{"s": 0.5}', buffer=1)
+    await asyncio.sleep(0.1)
+    assert (bench.pool.counts.spares, bench.pool.counts.starting) == (0, 1)
+    await asyncio.sleep(0.5)
+    assert bench.pool.counts.spares == 1
+    assert bench.launcher.instances[0].invocations == 1
+    leases = [await bench.pool.acquire(1) for _ in range(2)]
+    assert [lease.cold for lease in leases] == [False, True]
+    assert bench.clock.now_s() < 0.7
+    assert bench.pool.totals.invocations == 0
+
+
+@virtual
+async def test_a_spare_that_dies_of_its_warm_up_is_not_started_over_and_over() -> None:
+    bench = Bench(touch=b'{"exits": "exit status 1"}', buffer=1)
+    await asyncio.sleep(100)
+    assert bench.pool.totals.start_failures == 7  # After 0, 1, 3, 7, 15, 31 and 63 seconds.
+    assert bench.starts.processes == 0
+    bench.pool.close()
 
 
 def test_a_run_that_can_never_end_is_said_so_instead_of_hanging() -> None:

@@ -18,6 +18,7 @@ from peaker.functions.launcher import Launcher
 from peaker.functions.limits import Limits
 from peaker.functions.pool import Pool
 from peaker.functions.starts import Starts
+from peaker.functions.web import warm_up_event
 from peaker.policy.supervision import STEADY_S, restart_delay_s
 from peaker.settings import Settings
 
@@ -68,8 +69,14 @@ class HostedFunction:
         """Raises AppImportError or AppStartError with the user's error."""
         await self.launcher.start()
         self._started_s = self._clock.now_s()
-        model = LambdaLike(lambda: self.launcher.own_init_s, chance=self._chance) if self._is_like_lambda else None
-        self._pool = Pool(self.spec, self.launcher, starts=self._starts, clock=self._clock, model=model)
+        self._pool = Pool(
+            self.spec,
+            self.launcher,
+            starts=self._starts,
+            clock=self._clock,
+            model=LambdaLike(lambda: self.launcher.own_init_s, chance=self._chance) if self._is_like_lambda else None,
+            touch=warm_up_event(self.spec.warm_up) if self.spec.warm_up and not self._is_like_lambda else b"",
+        )
 
     async def stop(self) -> None:
         """End the zygote and every instance."""

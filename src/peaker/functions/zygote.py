@@ -11,6 +11,7 @@ error); after that `forked` (with a pidfd beside it) and `exited`. When the host
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -118,13 +119,11 @@ class Zygote:
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         poll.register(self._wake_read, select.POLLIN)
-        try:
+        with contextlib.suppress(ConnectionError):  # the host ended while something was on its way to it
             # Children that ended before the handler stood (the canary's own) are looked for once.
             self._reap()
             while self._take_turn(spec, poll):
                 pass
-        except ConnectionError:  # the host ended while something was on its way to it
-            pass
         self._end_all()
 
     def _take_turn(self, spec: FunctionSpec, poll: select.poll) -> bool:
