@@ -266,8 +266,9 @@ def test_the_command_ends_with_1_when_requests_failed_and_with_2_when_the_input_
         async with server(answer_at_once) as address:
             pass
         nobody = peaker(str(trace), "--to", f"http://127.0.0.1:{address.port}", "--speed", "10")
-        out, _ = await ended(nobody)
+        out, err = await ended(nobody)
         assert nobody.returncode == 1
+        assert "nothing answers there now: Connection refused." in err
         assert "10  the connection could not be made" in out
 
     asyncio.run(run())

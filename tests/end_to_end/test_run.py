@@ -106,6 +106,12 @@ def test_status_tells_where_everything_is(shop: PeakerRun) -> None:
     text = shop.command("status").stdout
     assert found["app_url"] in text
     assert "worker-0" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["instances", "now", "waiting", "starting", "busy", "idle", "spares", "ending"] in lines
+    assert [line[0] for line in lines if len(line) > 1 and line[1].isdigit() and "shop-web" in line[0]] == [
+        "shop-web"
+    ] * 2
+    assert "{" not in text
 
 
 def test_run_says_where_it_serves_and_how_instances_start(shop: PeakerRun) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from peaker import __version__
 from peaker.cli import COMMANDS, main
+from peaker.cli.replay import report
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -84,6 +85,35 @@ def test_check_without_importing_needs_no_app(capsys: pytest.CaptureFixture[str]
     assert code == 0
     assert json.loads(out)["servers"]["count_max"] == 7
     assert call(capsys, "check", "--config", config)[0] == 2
+
+
+def test_settings_without_an_app_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "peaker.toml").write_text('[[function]]\nname = "f"\nhandler = "not.there:f"\n')
+    code, out, err = call(capsys, "check", "--config", str(tmp_path / "peaker.toml"), "--no-import")
+    assert (code, out) == (2, "")
+    assert "[app] web is not set" in err
+
+
+def test_check_lists_the_function_of_the_app_only_where_it_may_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for spill, names in (("false", []), ("true", ["shop-web"])):
+        (tmp_path / "peaker.toml").write_text(f'[app]\nname = "shop"\nweb = "not.there:app"\nspill = {spill}\n')
+        _, out, _ = call(capsys, "check", "--config", str(tmp_path / "peaker.toml"), "--no-import", "--json")
+        assert [function["name"] for function in json.loads(out)["functions"]] == names
+
+
+def test_the_summary_of_a_replay_names_the_statuses_of_what_failed() -> None:
+    figures = dict.fromkeys(("p50", "p95", "p99", "max"), 1.0)
+    text = report(
+        {
+            "sent": 9, "answered": 4, "failed": 5, "unfinished": 0, "elapsed_s": 1.0,
+            "all": {"latency_ms": figures}, "placements": {}, "void": False, "generator_lag_ms": figures,
+            "failures": {"client_error": 3, "refused": 2}, "statuses": {"200": 4, "404": 1, "422": 2, "503": 2},
+        }
+    )  # fmt: skip
+    assert "3  4xx (1 x 404, 2 x 422)\n" in text
+    assert "2  refused with 503\n" in text
 
 
 def test_resources_that_could_be_overbooked_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

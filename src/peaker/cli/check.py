@@ -10,6 +10,7 @@ from peaker.app import environment, find_settings, functions, worker_count
 from peaker.cli import present
 from peaker.cli.importing import import_all
 from peaker.cli.options import json_option, settings_options
+from peaker.errors import SettingsError
 from peaker.policy.consistency import check_consistency
 from peaker.policy.placement import explain
 from peaker.policy.resources import check_resources
@@ -46,6 +47,12 @@ def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -
 
 def check_settings(settings: Settings) -> None:
     """Everything that can be refused before a process is started; raises SettingsError."""
+    if not settings.app.web:
+        raise SettingsError(
+            "[app] web is not set, so there is nothing to serve.",
+            where="settings",
+            remedy='Name the ASGI or WSGI app as web = "module:attribute"; event handlers alone are not enough.',
+        )
     workers = worker_count(settings)
     check_consistency(settings, workers)
     explain(settings)
@@ -68,6 +75,7 @@ def _found(settings: Settings) -> dict[str, Any]:
             {"name": spec.name, "target": spec.target, "memory_mb": spec.memory_mb, "timeout_s": spec.timeout_s,
              "concurrency_max": spec.concurrency_max}
             for spec in functions(settings)
+            if not spec.web or settings.app.spill
         ],
         "routes": [
             {"route": line.route, "placement": line.placement, "reason": line.reason} for line in explain(settings)

@@ -7,6 +7,7 @@ import gc
 import random
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,16 +19,18 @@ from peaker.cli import present
 from peaker.cli.options import json_option
 from peaker.clock import SystemClock
 from peaker.errors import SettingsError
+from peaker.http1 import Address
 from peaker.traffic.arrivals import Spread, arrival_times_s
 from peaker.traffic.mix import Mix, Target, parse_target, read_targets
 from peaker.traffic.replay import Replay, destination
-from peaker.traffic.tally import LAG_S_MAX, MEANINGS, Tally
+from peaker.traffic.tally import LAG_S_MAX, MEANINGS, Outcome, Tally
 from peaker.traffic.trace import Trace, read_trace
 from peaker.units import parse_duration_s
 
 CONNECTIONS_MAX = 50_000
 _FILES_BESIDE_CONNECTIONS = 64
 _PROGRESS_STEP_S = 0.5
+_FIRST_CONNECTION_S_MAX = 2.0
 
 
 class Duration(click.ParamType[float]):
@@ -120,6 +123,8 @@ def command(
     mix = Mix(_targets(paths, paths_file), host=to.host, prefix=to.prefix, headers=_fields(headers))
     _allow_connections(connections_max)
     present.say(announcement(wanted, url))
+    if nobody := _why_unreachable(to.address):
+        present.say(f"peaker: {url}: nothing answers there now: {nobody}. Every request will fail unless that changes.")
     replay = Replay(
         arrival_times_s(wanted, Spread(spread), random.Random(seed)),  # noqa: S311 - repeatable traffic, no secret
         mix,
@@ -145,6 +150,15 @@ def announcement(trace: Trace, url: str) -> str:
         f"{trace.mean_per_s:,.4g} a second on average, {trace.peak_per_s:,.4g} in the busiest step of "
         f"{trace.step_s:g} s{gaps}"
     )
+
+
+def _why_unreachable(address: Address) -> str:
+    """Why no connection can be made at the moment, "" if one can."""
+    try:
+        socket.create_connection((address.host, address.port), timeout=_FIRST_CONNECTION_S_MAX).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _targets(paths: tuple[str, ...], paths_file: Path | None) -> list[Target]:
@@ -227,7 +241,10 @@ def report(summary: dict[str, Any]) -> str:
         )
     if summary["failures"]:
         lines += ["", "failures:"]
-        lines += [f"  {count:>8,}  {MEANINGS[kind]}" for kind, count in summary["failures"].items()]
+        lines += [
+            f"  {count:>8,}  {MEANINGS[kind]}{_of_which(kind, summary['statuses'])}"
+            for kind, count in summary["failures"].items()
+        ]
     lag = summary["generator_lag_ms"]
     if lag["max"] is not None:
         lines += [
@@ -238,6 +255,15 @@ def report(summary: dict[str, Any]) -> str:
         late = f"1 % of the requests were sent more than {LAG_S_MAX * 1000:.0f} ms late"
         lines.append(f"VOID: {late}: the generator could not keep up, so the figures say nothing about the server.")
     return "\n".join(lines)
+
+
+def _of_which(kind: str, statuses: dict[str, int]) -> str:
+    """Which statuses the answers of this failure had: ` (3 x 404, 1 x 422)`."""
+    first = {Outcome.CLIENT_ERROR: "4", Outcome.SERVER_ERROR: "5"}.get(Outcome(kind))
+    if first is None:
+        return ""
+    seen = [f"{count:,} x {status}" for status, count in statuses.items() if status[0] == first and status != "503"]
+    return f" ({', '.join(seen)})"
 
 
 def _columns(figures: dict[str, float | None]) -> str:

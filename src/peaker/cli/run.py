@@ -101,4 +101,5 @@ def functions_lines(supervisor: Supervisor, settings: Settings) -> list[str]:
     for function in host.details.get("functions", []):
         reason = f" ({function['rung_reason']})" if function["rung_reason"] else ""
         lines.append(f"function {function['name']}: instances start {function['rung']}{reason}")
+        lines += [f"warning: {warning}" for warning in function["warnings"]]
     return lines

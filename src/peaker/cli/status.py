@@ -19,8 +19,8 @@ from peaker.cli.options import json_option, state_here, state_option
 def command(*, config: str | None, state: Path | None, as_json: bool) -> None:
     """Show what runs: addresses, servers and workers, functions, latency by where requests ran, the day's spend.
 
-    Counters are since the app was started. It works without a supervisor too. Exit code 1 when no app was ever
-    started here.
+    Counters are since the app was started; of an app that has stopped, those of its last run. It works without a
+    supervisor too. Exit code 1 when no app was ever started here.
 
     \b
     Examples:
@@ -47,13 +47,11 @@ def command(*, config: str | None, state: Path | None, as_json: bool) -> None:
 
 def _head(found: dict[str, Any]) -> list[str]:
     supervisor = found["supervisor"]
-    gone = "not running" if found["status"] == "stopped" else "gone; `peaker run` takes over"
-    alive = f"pid {supervisor['pid']}" if supervisor["alive"] else gone
-    lines = [
-        f"{found['app']}: {found['status']}, generation {found['generation']}",
-        f"  app         {found['app_url']}",
-        f"  ops         {found['ops_url']}",
-    ]
+    alive = f"pid {supervisor['pid']}" if supervisor["alive"] else "gone; `peaker run` takes over"
+    lines = [f"{found['app']}: {found['status']}, generation {found['generation']}"]
+    if found["status"] == "stopped":
+        return [*lines, "  start it with `peaker run`; below is what the last run counted"]
+    lines += [f"  app         {found['app_url']}", f"  ops         {found['ops_url']}"]
     if found["lambda_endpoint"]:
         lines.append(f"  lambda      {found['lambda_endpoint']}  (AWS_PROFILE={found['aws_profile']}")
         lines[-1] += f" AWS_SHARED_CREDENTIALS_FILE={found['aws_shared_credentials_file']})"
@@ -83,19 +81,26 @@ def _functions(found: dict[str, Any]) -> list[str]:
     host = found["host"]
     if host is None:
         return []
+    functions = host.get("functions", [])
     lines = ["", f"  function host: {host['status']}, pid {host['pid']}"]
-    for function in host.get("functions", []):
+    counted = [function for function in functions if "instances" in function]
+    if counted:
+        lines += ["", _figures("instances now", counted, "instances"), "", _figures("in all", counted, "totals")]
+    notes = []
+    for function in functions:
         reason = f" ({function['rung_reason']})" if function["rung_reason"] else ""
-        lines.append(f"    {function['name']}: instances start {function['rung']}{reason}")
-        if "instances" in function:
-            lines.append(f"      now: {_counted(function['instances'])}")
-            lines.append(f"      in all: {_counted(function['totals'])}")
-        lines += [f"      warning: {warning}" for warning in function["warnings"]]
-    return lines
+        notes.append(f"  {function['name']}: instances start {function['rung']}{reason}")
+        notes += [f"  warning: {warning}" for warning in function["warnings"]]
+    if functions:
+        notes.append(f"  what functions print is in {Path(found['state'], 'logs', 'functions.log')}")
+    return [*lines, "", *notes] if notes else lines
 
 
-def _counted(figures: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in figures.items())
+def _figures(head: str, functions: list[dict[str, Any]], key: str) -> str:
+    """One table: a row a function, a column a figure."""
+    names = list(functions[0][key])
+    rows = [[function["name"], *(f"{function[key][name]:,}" for name in names)] for function in functions]
+    return present.table([[head, *(name.replace("_", " ") for name in names)], *rows])
 
 
 def _usage(found: dict[str, Any]) -> list[str]:
