@@ -94,7 +94,10 @@ class Case:
 
     @property
     def connections_max(self) -> int:
-        """What the store takes: just what the workers and the instances may open."""
+        """What the store takes: just what the workers and the instances may open.
+
+        It is as quick with all of them as with one, so that only the app's own limits bind.
+        """
         return WORKERS * self.per_worker + self.concurrency_max
 
 

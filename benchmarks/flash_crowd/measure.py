@@ -46,7 +46,8 @@ async def measure(case: Case) -> Seen:
     """Start everything, send the traffic, watch, wait for the instances to go, stop everything."""
     with tempfile.TemporaryDirectory(prefix="flash-crowd-") as name:
         folder = Path(name)
-        store_options = ("--base-ms", f"{case.store_ms}", "--connections-max", f"{case.connections_max}")
+        limit = f"{case.connections_max}"
+        store_options = ("--base-ms", f"{case.store_ms}", "--connections-max", limit, "--knee", limit)
         async with running.store(*store_options) as store:
             modules = (running.HERE, HERE / "apps")
             async with running.app(case.settings(store), folder, modules=modules) as app:

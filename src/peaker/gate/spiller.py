@@ -84,6 +84,8 @@ class Spiller:
         self._closed_until_s = 0.0
         self._closed_because = ""
         self._away_s = AWAY_S_MIN
+        self._others_until_s = 0.0
+        self._answers_at_rise: dict[str, int] = {}
         self._probing = 0
         self.spilling = 0
 
@@ -213,8 +215,16 @@ class Spiller:
 
     def _cause(self, route: Route, figures: Figures, lag_s: float, now_s: float) -> Cause:
         in_flight = InFlight(running=route.running, mean_age_s=route.mean_age_s(now_s))
-        route.suspicion = slow_store.look_at_server(route.suspicion, route.times, in_flight, now_s)
-        return slow_store.cause(route.suspicion, route.times, self._function_baseline_s(route, figures), lag_s)
+        suspicion = slow_store.look_at_server(route.suspicion, route.times, in_flight, now_s)
+        is_heard = now_s < self._others_until_s
+        at_rise = self._answers_at_rise.setdefault(route.key, route.times.samples) if is_heard else None
+        route.suspicion = slow_store.hear_of_others(suspicion, route.times, in_flight, now_s, answers_at_rise=at_rise)
+        found = slow_store.cause(route.suspicion, route.times, self._function_baseline_s(route, figures), lag_s)
+        if found in {Cause.UNKNOWN, Cause.STORE} and route.suspicion.heard_at is None:
+            if not is_heard:
+                self._answers_at_rise.clear()
+            self._others_until_s = now_s + slow_store.HEARD_S
+        return found
 
     def _function_baseline_s(self, route: Route, figures: Figures) -> float:
         return route.function_times.baseline_s or self._guess_s(route, route.times.baseline_s, figures)

@@ -11,6 +11,10 @@ come back, only `PROBES_MAX` may be in flight, because a surge into a slow store
 spilling is cut to `TRICKLE_MAX`, which goes on asking. The server's time shows within a few of its own answers when the
 store is well again, a function's within a few of the trickle's; whichever comes first opens the way.
 
+A busy route can fill every slot with its own slow requests, and then the others show nothing on the server any
+more: all of them spill. So a route that is silent here goes by what the others show (`hear_of_others`) until it answers
+again, and its own functions decide about it: where they are as quick as ever, it does not use what is slow.
+
 Waiting for answers would notice a stalled store one slow answer too late, after every slot was full and all that
 followed had been spilled into it. So the age of what is in flight counts too (`estimate.mean_age_max_s`).
 """
@@ -38,6 +42,9 @@ AGED_IN_FLIGHT_MIN = 4
 LAG_SHARE = 0.25
 """Loop lag of this share of the rise explains it."""
 
+HEARD_S = 1.0
+"""How long the other routes go by one that has risen, after it was last looked at."""
+
 FUNCTION_WEIGHT = 0.3
 PROBES_MAX = 2
 TRICKLE_MAX = 1
@@ -63,10 +70,17 @@ SPILLS_MAX: dict[Cause, int | None] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspicion:
-    """What is remembered of a rise; `function_s` is the smoothed time of warm runs finished since it began."""
+    """What is remembered of a rise.
+
+    `rise_s` is how far the server's time is above its baseline, `function_s` the smoothed time of warm runs finished
+    since the rise began. `heard_at` is the count of the route's answers here when the rise was heard of from other
+    routes, None where it is the route's own.
+    """
 
     risen_at_s: float | None = None
+    rise_s: float = 0.0
     function_s: float | None = None
+    heard_at: int | None = None
 
     @property
     def is_risen(self) -> bool:
@@ -84,18 +98,35 @@ class InFlight(NamedTuple):
 def look_at_server(suspicion: Suspicion, times: Times, in_flight: InFlight, now_s: float) -> Suspicion:
     """Begin, keep or end the suspicion by the server's own times."""
     baseline_s = times.baseline_s
-    if not baseline_s:
+    if not baseline_s or (suspicion.heard_at is not None and suspicion.heard_at == times.samples):
         return suspicion
     aged = (
         in_flight.running >= AGED_IN_FLIGHT_MIN
         and in_flight.mean_age_s > mean_age_max_s(times, in_flight.running)
         and in_flight.mean_age_s > baseline_s + RISE_S_MIN
     )
+    rise_s = max(times.recent_s, in_flight.mean_age_s if aged else 0.0) - baseline_s
     if suspicion.is_risen:
-        return suspicion if aged or times.recent_s > FALLEN * baseline_s else Suspicion()
+        if not (aged or times.recent_s > FALLEN * baseline_s):
+            return Suspicion()
+        return replace(suspicion, rise_s=rise_s, heard_at=None)
     if aged or times.recent_s > max(RISEN * baseline_s, baseline_s + RISE_S_MIN):
-        return Suspicion(risen_at_s=now_s)
+        return Suspicion(risen_at_s=now_s, rise_s=rise_s)
     return suspicion
+
+
+def hear_of_others(
+    suspicion: Suspicion, times: Times, in_flight: InFlight, now_s: float, *, answers_at_rise: int | None
+) -> Suspicion:
+    """What a route makes of a rise that other routes show; one that has answered here since then speaks for itself.
+
+    `answers_at_rise` is how many answers here the route had when the others' rise began, None without such a rise.
+    """
+    if answers_at_rise is None:
+        return suspicion if suspicion.heard_at is None else Suspicion()
+    if suspicion.is_risen or times.samples > answers_at_rise or in_flight.running >= AGED_IN_FLIGHT_MIN:
+        return suspicion
+    return Suspicion(risen_at_s=now_s, heard_at=times.samples)
 
 
 def look_at_function(suspicion: Suspicion, elapsed_s: float, began_s: float, baseline_s: float) -> Suspicion:
@@ -119,7 +150,7 @@ def cause(suspicion: Suspicion, times: Times, function_baseline_s: float, lag_s:
     if suspicion.function_s is not None:
         limit_s = max(RISEN * function_baseline_s, function_baseline_s + RISE_S_MIN)
         return Cause.STORE if suspicion.function_s > limit_s else Cause.SERVER
-    rise_s = max(0.0, times.recent_s - times.baseline_s)
+    rise_s = max(suspicion.rise_s, times.recent_s - times.baseline_s)
     if lag_s > LAG_SHARE * max(rise_s, RISE_S_MIN):
         return Cause.SERVER
     return Cause.UNKNOWN
