@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -85,7 +86,10 @@ class LockedState:
         write_private(self.state.settings_of(generation), text)
 
     def close(self) -> None:
-        """Let go of the lock."""
+        """Let go of the lock, and of the folder of sockets where it stands outside the directory and nobody is left."""
+        if self.state.sockets.parent != self.state.root:
+            with contextlib.suppress(OSError):  # Not empty: processes still live.
+                self.state.sockets.rmdir()
         os.close(self._lock)
 
 
