@@ -84,9 +84,12 @@ def functions(settings: Settings) -> tuple[FunctionSpec, ...]:
 
 def local_functions(settings: Settings) -> tuple[FunctionSpec, ...]:
     """Those the function host of this machine runs: the web app only where a request may go to a function here."""
-    declared = any(route.placement == "functions" for route in settings.route)
-    web_runs_here = not settings.functions.arn and (settings.app.spill or declared)
-    return tuple(spec for spec in functions(settings) if web_runs_here or not spec.web)
+    return tuple(spec for spec in functions(settings) if may_leave_servers(settings) or not spec.web)
+
+
+def may_leave_servers(settings: Settings) -> bool:
+    """Whether any request may go to a function: spilled, or on a route that is declared to run there."""
+    return settings.app.spill or any(route.placement == "functions" for route in settings.route)
 
 
 def _spec(settings: Settings, name: str, target: str, *, web: bool, **own: Any) -> FunctionSpec:

@@ -58,6 +58,3 @@ ADDRESS = Check("host:port with a port up to 65,535", _is_address)
 NETWORKS = Check('IP addresses, networks such as 10.0.0.0/8, or "*" for all', _are_networks)
 ROUTE_PATH = matching(r"/[^\s*]*\*?", "a path that begins with / and may end with *")
 OPTIONAL_PATH = matching(r"|/\S*", "a path that begins with /")
-OPTIONAL_ARN = matching(
-    r"|arn:aws[a-z-]*:lambda:[a-z0-9-]+:\d{12}:function:[\w-]+(:[\w$-]+)?", "the ARN of a Lambda function"
-)

@@ -22,7 +22,6 @@ from peaker.setting_checks import (
     ADDRESS,
     NAME,
     NETWORKS,
-    OPTIONAL_ARN,
     OPTIONAL_PATH,
     OPTIONAL_TARGET,
     ROUTE_PATH,
@@ -111,7 +110,6 @@ class FunctionsSection:
     like: str = setting(
         "local", "Start as fast as can be (local) or as Lambda does (lambda).", one_of("local", "lambda")
     )
-    arn: str = setting("", "Spill to this Lambda function instead of the local host.", OPTIONAL_ARN)
     invoke_listen: str = setting("127.0.0.1:0", "Signed Invoke API port for boto3 and the AWS CLI.", ADDRESS)
     spill_body_bytes_max: int = setting(
         1_048_576, "A request with a larger body stays on the servers.", between(0, 4_500_000)

@@ -154,7 +154,6 @@ def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
         ("[app]\nwarm_up = 'health'\n", "app.warm_up = 'health' is not allowed; allowed: a path that begins with /."),
         ("[app]\nlisten = '127.0.0.1:65536'\n", "allowed: host:port with a port up to 65,535."),
         ("[app]\nlisten = 'localhost'\n", "app.listen = 'localhost' is not allowed; allowed: host:port"),
-        ("[functions]\narn = 'arn:aws:s3:::x'\n", "allowed: the ARN of a Lambda function."),
         (
             "[[route]]\npath = 'live'\n",
             "peaker.toml:2: route.path = 'live' is not allowed; allowed: a path that begins",

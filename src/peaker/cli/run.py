@@ -79,7 +79,7 @@ async def _announce(supervisor: Supervisor, settings: Settings, root: Path) -> N
     workers = worker_count(settings)
     servers = len(await supervisor.servers())
     present.say(f"peaker: servers: {servers} of at most {settings.servers.count_max}; workers of each: {workers}")
-    for line in [*placement_lines(settings), *functions_lines(supervisor, settings)]:
+    for line in [*placement_lines(settings), *functions_lines(supervisor)]:
         present.say(f"peaker: {line}")
     present.say(f"peaker: ops on {ops_url}" + (f", Lambda endpoint {lambda_endpoint}" if lambda_endpoint else ""))
     present.say(f"peaker: serving {app_url}")
@@ -92,11 +92,11 @@ def placement_lines(settings: Settings) -> list[str]:
     return [f"placements: {counted} (`peaker check` says why)"]
 
 
-def functions_lines(supervisor: Supervisor, settings: Settings) -> list[str]:
+def functions_lines(supervisor: Supervisor) -> list[str]:
     """What the function host told: how instances of each function are started, and why not better."""
     host = next((member for member in supervisor.members if member.name == "host"), None)
     if host is None:
-        return [f"functions: {settings.functions.arn or 'none, for app.spill is off'}"]
+        return ["functions: none, for app.spill is off"]
     lines = []
     for function in host.details.get("functions", []):
         reason = f" ({function['rung_reason']})" if function["rung_reason"] else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
 TIMER_SLACK_S = 0.001
 """A timer may fire this much before its time by the clock; what is due by then is due now, or the timer would spin."""
 

@@ -10,7 +10,7 @@ from email.utils import formatdate
 from uvicorn.config import Config
 
 from peaker import http1
-from peaker.app import ASGIApp
+from peaker.app import ASGIApp, may_leave_servers
 from peaker.clock import Clock
 from peaker.gate.gate import Gate
 from peaker.gate.hand_over import SiblingLinks
@@ -64,7 +64,7 @@ class Serving:
             self._slots, row=row, generation=generation, clock=clock, lag_ms_max=servers.lag_ms_max
         )
         self.links = SiblingLinks(self._neighbourhood, state.hand_over_socket, chance)
-        self.functions = InvokeClient(http1.Address(unix=state.invoke_socket)) if _may_leave(settings) else None
+        self.functions = InvokeClient(http1.Address(unix=state.invoke_socket)) if may_leave_servers(settings) else None
         self.gate = Gate(
             app,
             settings,
@@ -155,11 +155,6 @@ class Serving:
             self.connections.default_headers = [(b"date", formatdate(usegmt=True).encode())]
             self._acceptor.close_lingering()
         self._beats += 1
-
-
-def _may_leave(settings: Settings) -> bool:
-    declared = any(route.placement == "functions" for route in settings.route)
-    return (settings.app.spill or declared) and not settings.functions.arn
 
 
 def uvicorn_config(app: ASGIApp, settings: Settings) -> Config:
