@@ -13,11 +13,8 @@ from peaker.clock import VirtualClock
 from peaker.errors import SettingsError
 from peaker.gate import access_log
 from peaker.gate.access_log import AccessLog, request_id_of
-from peaker.gate.exchange import Exchange
-from peaker.gate.routes import Route
+from peaker.gate.exchange import NOT_YET_S, Exchange
 from peaker.meter.usage import Ran
-from peaker.policy.placement import make_rules
-from peaker.settings import Settings
 
 
 class Host:
@@ -28,9 +25,6 @@ class Host:
 
     def rewrite(self, start: Message, _: Exchange) -> Message:
         return start
-
-    def give_back_slot(self, exchange: Exchange) -> None:
-        raise AssertionError(exchange)
 
 
 CLOCK = VirtualClock(now_s=50.0, epoch_s=1_767_225_600.0)
@@ -48,9 +42,9 @@ def exchange(path: bytes = b"/films/%C3%A9t%C3%A9", headers: tuple[tuple[bytes, 
         "client": ("10.0.0.7", 5000),
         "query_string": b"token=secret",
     }
-    made = Exchange(Host(CLOCK), scope, send, Route("GET /", make_rules(Settings())[-1], learns=False), 49.9, 49.95)
-    made.status = 200
-    made.last_body_s, made.is_complete, made.bytes_sent = 49.98, True, 12
+    made = Exchange(Host(CLOCK), send, "GET", "/", 49.95, 0.05)
+    made.mark_unusual().scope = scope
+    made.status, made.last_body_s, made.bytes_sent = 200, 49.98, 12
     return made
 
 
@@ -65,7 +59,8 @@ def lines_of(path: Path) -> list[dict[str, object]]:
 def test_a_line_tells_what_was_asked_answered_and_where_it_ran(tmp_path: Path) -> None:
     log = log_to(tmp_path / "access.log")
     finished = exchange(headers=((b"x-request-id", b"order-17"),))
-    finished.ran, finished.waited_s, finished.cold = Ran.FUNCTION, 0.02, True
+    unusual = finished.mark_unusual()
+    unusual.ran, unusual.waited_s, unusual.cold = Ran.FUNCTION, 0.02, True
     log.add(finished)
     assert lines_of(tmp_path / "access.log") == []
     log.flush()
@@ -90,8 +85,10 @@ def test_a_line_tells_what_was_asked_answered_and_where_it_ran(tmp_path: Path) -
 def test_a_refusal_says_why_and_an_unanswered_request_has_no_latency(tmp_path: Path) -> None:
     log = log_to(tmp_path / "access.log")
     refused, gone = exchange(), exchange()
-    refused.ran, refused.refused_because = Ran.REFUSED, "the queue is full"
-    gone.ran, gone.status, gone.is_complete = None, 0, False
+    refused.mark_unusual().ran = Ran.REFUSED
+    refused.mark_unusual().refused_because = "the queue is full"
+    gone.mark_unusual().ran = None
+    gone.status, gone.last_body_s = 0, NOT_YET_S
     log.add(refused)
     log.add(gone)
     log.close()

@@ -13,12 +13,12 @@ from peaker.gate.exchange import Exchange
 from peaker.gate.figures import End, Figures, end_of
 from peaker.gate.held import HELD_BYTES_MAX, Held, HeldBytes
 from peaker.gate.room import BEAT_S, Room
-from peaker.gate.routes import PATHS_MAX, ROUTES_MAX, SIBLING_SEGMENTS_MAX, Route, Routes
+from peaker.gate.routes import PATHS_MAX, ROUTES_MAX, SIBLING_SEGMENTS_MAX, Routes
 from peaker.gate.slots import create_slot_table
 from peaker.gate.spend import Spend
 from peaker.gate.waiting_line import Turn, WaitingLine
 from peaker.meter.usage import UsageRow, create_usage_table, read_usage
-from peaker.policy.placement import Placement, make_rules
+from peaker.policy.placement import Placement
 from peaker.settings import (
     AppSection,
     ObjectiveSection,
@@ -29,10 +29,6 @@ from peaker.settings import (
 from peaker.shared_table import SharedTable
 
 SPILLING = Settings(app=AppSection(spill=True))
-
-
-def route() -> Route:
-    return Route("GET /", make_rules(SPILLING)[-1], learns=True)
 
 
 @pytest.fixture
@@ -71,8 +67,6 @@ def test_methods_are_routes_of_their_own_and_the_same_path_gives_the_same_route(
     assert routes.find("GET", "/a/1") is routes.find("GET", "/a/2")
     assert routes.find("POST", "/a/1") is not routes.find("GET", "/a/1")
     assert routes.known["GET", "/a/1"] is routes.find("GET", "/a/1")
-    assert routes.find("POST", "/a").takes_body
-    assert not routes.find("HEAD", "/a").takes_body
 
 
 def test_names_that_never_repeat_become_one_route() -> None:
@@ -122,22 +116,16 @@ class Clocked:
     def __init__(self) -> None:
         self.clock = VirtualClock()
         self.now_s: Callable[[], float] = self.clock.now_s
-        self.slots_given_back = 0
 
     def rewrite(self, start: Message, _: Exchange) -> Message:
         return start
-
-    def give_back_slot(self, exchange: Exchange) -> None:
-        exchange.holds_slot = False
-        self.slots_given_back += 1
 
 
 def exchange_with(gate: Clocked, client_takes_s: float = 0.0) -> Exchange:
     async def send(_: Message) -> None:
         gate.clock.advance(client_takes_s)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    return Exchange(gate, scope, send, route(), gate.now_s(), gate.now_s())
+    return Exchange(gate, send, "GET", "/", gate.now_s(), 0.0)
 
 
 def start(status: int = 200) -> Message:
@@ -152,13 +140,17 @@ def test_the_clock_stops_when_the_last_byte_is_handed_over_not_when_the_client_h
     async def main() -> None:
         gate = Clocked()
         exchange = exchange_with(gate, client_takes_s=5.0)
+        exchange.late_s = 0.02
         gate.clock.advance(0.05)
-        await exchange.send(start())
-        exchange.blocked_s = 5.0  # What the head's own drain would show as; the body's is not waited for.
-        await exchange.send(part(b"12345"))
-        assert exchange.latency_s == pytest.approx(0.05)
+        start_sent = exchange.send(start())
+        body_sent = exchange.send(part(b"12345"))
+        await start_sent
+        await body_sent
+        assert exchange.latency_s == pytest.approx(0.07), "from when the head was readable"
+        assert exchange.service_s == pytest.approx(0.05)
         assert exchange.is_complete
         assert exchange.bytes_sent == 5
+        assert exchange.unusual is None
 
     asyncio.run(main())
 
@@ -166,16 +158,14 @@ def test_the_clock_stops_when_the_last_byte_is_handed_over_not_when_the_client_h
 def test_what_a_slow_client_takes_of_a_streamed_body_is_not_the_apps() -> None:
     async def main() -> None:
         gate = Clocked()
-        exchange = exchange_with(gate)
-        await exchange.send(start())
         slow = exchange_with(gate, client_takes_s=3.0)
-        slow.start = exchange.start
         for _ in range(4):
             gate.clock.advance(0.01)
             await slow.send(part(b"1234", more=True))
         gate.clock.advance(0.01)
         await slow.send(part(b"", more=False))
-        assert slow.blocked_s == pytest.approx(12.0)
+        assert slow.unusual is not None
+        assert slow.unusual.blocked_s == pytest.approx(12.0)
         assert slow.latency_s == pytest.approx(0.05)
         assert slow.streamed_s == pytest.approx(0.04)
         assert slow.bytes_sent == 16
@@ -199,24 +189,38 @@ def test_what_a_slow_upload_takes_is_not_the_apps() -> None:
 
         timed = exchange.timed(receive)
         assert [(await timed())["type"] for _ in range(3)] == ["http.request", "http.request", "http.disconnect"]
-        assert exchange.blocked_s == pytest.approx(4.0), "once the body is there, waiting is the app's own wish"
+        assert exchange.unusual is not None
+        assert exchange.unusual.blocked_s == pytest.approx(4.0), "once the body is there, waiting is the app's own wish"
 
     asyncio.run(main())
 
 
+def test_a_request_that_waited_has_a_service_time_of_its_own() -> None:
+    gate = Clocked()
+    exchange = exchange_with(gate)
+    gate.clock.advance(1.0)
+    unusual = exchange.mark_unusual()
+    unusual.service_began_s, unusual.blocked_s, unusual.blocked_before_s = 1.0, 0.7, 0.4
+    exchange.last_body_s = 2.0
+    assert exchange.latency_s == pytest.approx(1.3)
+    assert exchange.service_s == pytest.approx(0.7)
+
+
 def test_a_use_of_a_slot_has_three_ends() -> None:
-    def ended(status: int, **marks: object) -> End:
+    def ended(status: int, *, is_complete: bool = True, **marks: bool) -> End:
         exchange = exchange_with(Clocked())
-        exchange.status, exchange.is_complete = status, True
+        exchange.status = status
+        if is_complete:
+            exchange.last_body_s = 1.0
         for name, value in marks.items():
-            setattr(exchange, name, value)
+            setattr(exchange.mark_unusual(), name, value)
         return end_of(exchange)
 
     assert ended(200) is End.SUCCEEDED
     assert ended(404) is End.SUCCEEDED
     assert ended(200, is_complete=False) is End.IGNORED
     assert ended(200, crashed=True) is End.IGNORED
-    assert ended(200, holds_slot=False) is End.IGNORED
+    assert ended(200, is_stream=True) is End.IGNORED
     assert ended(500) is End.IGNORED
     assert ended(0, is_complete=False) is End.IGNORED
     assert ended(503) is End.DROPPED
@@ -227,7 +231,7 @@ def test_a_use_of_a_slot_has_three_ends() -> None:
 
 def test_turns_are_granted_in_order_and_a_place_survives_a_try_elsewhere() -> None:
     async def main() -> None:
-        line = WaitingLine()
+        line = WaitingLine(lambda: None)
         first, second, third = line.join(), line.join(), line.join()
         assert [line.ahead_of(place) for place in (first, second, third, None)] == [0, 1, 2, 3]
         line.leave(second)
@@ -247,7 +251,7 @@ def test_turns_are_granted_in_order_and_a_place_survives_a_try_elsewhere() -> No
 
 def test_a_wait_ends_with_its_time_or_its_client() -> None:
     async def main() -> None:
-        line = WaitingLine()
+        line = WaitingLine(lambda: None)
         place = line.join()
         assert await place.wait(0.001) is Turn.OVER
         waiting = asyncio.ensure_future(place.wait(60))
@@ -262,7 +266,7 @@ def test_a_wait_ends_with_its_time_or_its_client() -> None:
 
 def test_a_slot_granted_before_the_wait_began_is_not_missed() -> None:
     async def main() -> None:
-        line = WaitingLine()
+        line = WaitingLine(lambda: None)
         place = line.join()
         line.grant_first()
         assert await place.wait(60) is Turn.GRANTED
@@ -287,12 +291,22 @@ def test_the_loop_lags_when_a_beat_is_late_and_already_while_one_is_missing(slot
     assert room.lag_lately_s > 0.1
 
 
-def test_the_slots_of_a_room_are_published_as_they_are_taken(slots: SharedTable) -> None:
-    room = Room(ServersSection(in_flight_max=2), row=1, slots=slots, clock=VirtualClock())
-    room.take()
-    assert slots.get(1, "in_flight") == 1
-    room.release()
-    assert slots.get(1, "in_flight") == 0
+def test_a_room_has_no_place_for_newcomers_while_somebody_waits(slots: SharedTable) -> None:
+    async def main() -> None:
+        room = Room(ServersSection(in_flight_max=3), row=1, slots=slots, clock=VirtualClock())
+        assert room.newcomers_max == 3
+        place = room.line.join()
+        assert room.newcomers_max == 0
+        assert room.is_full
+        room.grant()
+        assert place.holds_slot
+        assert (room.newcomers_max, room.in_flight) == (2, 1)
+        room.publish()
+        assert slots.get(1, "in_flight") == 1
+        room.take_grant()
+        assert (room.newcomers_max, room.in_flight) == (3, 0)
+
+    asyncio.run(main())
     assert Room(ServersSection(in_flight_outer_max=7), row=0, slots=slots, clock=VirtualClock()).limit == 7
 
 
@@ -300,27 +314,24 @@ def test_a_limit_is_found_in_windows_from_the_slowness_of_each_route(
     slots: SharedTable, usage_table: SharedTable
 ) -> None:
     room = Room(ServersSection(), row=0, slots=slots, clock=VirtualClock())
-    figures = Figures(SPILLING, UsageRow(usage_table, 0), None, None)
+    figures = Figures(SPILLING, Routes(SPILLING), UsageRow(usage_table, 0), None, None)
     gate = Clocked()
-    fast, slow = route(), route()
 
-    def finish(of: Route, took_s: float, times: int) -> None:
+    def finish(path: str, took_s: float, times: int) -> None:
         for _ in range(times):
-            exchange = Exchange(gate, {}, lambda _: done(), of, gate.now_s() - took_s, gate.now_s() - took_s)
-            exchange.status, exchange.is_complete, exchange.last_body_s = 200, True, gate.now_s()
-            figures.take(exchange)
+            exchange = Exchange(gate, done, "GET", path, gate.now_s() - took_s, 0.0)
+            exchange.status, exchange.last_body_s, exchange.returned_after_s = 200, gate.now_s(), 0.0
+            figures.finished.append(exchange)
 
     def second(shares: tuple[int, int], took_s: tuple[float, float]) -> None:
         for _ in range(10):
             gate.clock.advance(0.1)
-            finish(fast, took_s[0], shares[0])
-            finish(slow, took_s[1], shares[1])
+            finish("/fast", took_s[0], shares[0])
+            finish("/slow", took_s[1], shares[1])
+            room.running = {exchange_with(gate) for _ in range(room.limit)}
             room.measure_lag(gate.now_s())
+            room.running = set()
             figures.fold(gate.now_s())
-            for _ in range(room.limit):
-                room.in_flight += 1
-            room.measure_lag(gate.now_s())
-            room.in_flight = 0
             room.find_limit(figures, gate.now_s())
 
     for _ in range(15):
@@ -333,9 +344,10 @@ def test_a_limit_is_found_in_windows_from_the_slowness_of_each_route(
     for _ in range(15):
         second((1, 10), (0.05, 5.0))
     assert room.limit < grown, "each route slower than it used to be is"
+    assert room.newcomers_max == room.limit
 
 
-async def done() -> None:
+async def done(_: Message) -> None:
     return None
 
 

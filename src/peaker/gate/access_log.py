@@ -64,26 +64,29 @@ class AccessLog:
         if len(self._pending) >= BUFFER_BYTES_MAX:
             self._lost += 1
             return
-        scope = exchange.scope
+        unusual = exchange.mark_unusual()
+        scope = unusual.scope
+        if scope is None:
+            return
         # By the calendar when it is written, less what has passed since on the clock that never jumps.
         since_s = self._clock.now_s() - exchange.last_body_s if exchange.is_complete else 0.0
         ended_s = self._clock.epoch_s() - since_s
         client = scope.get("client")
         line = {
             "time": datetime.fromtimestamp(ended_s, UTC).isoformat(timespec="milliseconds"),
-            "request_id": exchange.request_id or request_id_of(scope, self._chance),
+            "request_id": unusual.request_id or request_id_of(scope, self._chance),
             "client": client[0] if client else "",
             "method": scope["method"],
             "path": (scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
             "status": exchange.status,
             "bytes": exchange.bytes_sent,
             "latency_ms": round(exchange.latency_s * 1000, 3) if exchange.is_complete else None,
-            "ran": exchange.ran.name.lower() if exchange.ran is not None else "",
-            "waited_ms": round(exchange.waited_s * 1000, 3),
-            "cold": exchange.cold,
+            "ran": unusual.ran.name.lower() if unusual.ran is not None else "",
+            "waited_ms": round(unusual.waited_s * 1000, 3),
+            "cold": unusual.cold,
         }
-        if exchange.refused_because:
-            line["refused"] = exchange.refused_because
+        if unusual.refused_because:
+            line["refused"] = unusual.refused_because
         self._pending += json.dumps(line).encode() + b"\n"
 
     def flush(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from peaker.app import Scope
 from peaker.gate.exchange import Exchange
 from peaker.gate.held import Held
+from peaker.gate.routes import Route
 from peaker.gate.waiting_line import Place, WaitingLine
 from peaker.policy.placement import Placement
 
@@ -11,8 +13,11 @@ from peaker.policy.placement import Placement
 class Attempt:
     """A request that did not find its worker at rest."""
 
-    def __init__(self, exchange: Exchange, held: Held, why_never: str) -> None:
+    def __init__(self, exchange: Exchange, scope: Scope, route: Route, held: Held, why_never: str) -> None:
         self.exchange = exchange
+        self.unusual = exchange.mark_unusual()
+        self.scope = scope
+        self.route = route
         self.held = held
         self.why_never = why_never
         """Why it may not be spilled, whatever the load; "" if it may."""
@@ -29,7 +34,7 @@ class Attempt:
     @property
     def placement(self) -> Placement:
         """Where it may run: what cannot be told to a function runs on a server, wherever its route is placed."""
-        return Placement.SERVERS if self.why_never or self.held.why_not_whole else self.exchange.route.rule.placement
+        return Placement.SERVERS if self.why_never or self.held.why_not_whole else self.route.rule.placement
 
     def join(self, line: WaitingLine, now_s: float) -> Place:
         """Its place in this line, at the end if it has none there yet."""
@@ -44,7 +49,7 @@ class Attempt:
     def note_wait(self, now_s: float) -> None:
         """How long it has waited by now, tries elsewhere included."""
         if self._waiting_since_s is not None:
-            self.exchange.waited_s = now_s - self._waiting_since_s
+            self.unusual.waited_s = now_s - self._waiting_since_s
 
     def leave_line(self) -> bool:
         """Free its place; True when it had been granted a slot, which is now the caller's to release."""

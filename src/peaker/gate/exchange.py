@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from peaker.app import Message, Receive, Scope, Send
 from peaker.meter.usage import Ran
 
-if TYPE_CHECKING:
-    from peaker.gate.routes import Route
+NOT_YET_S = -1.0
+"""A moment that has not come; clocks count up from 0."""
 
-STREAM_S = 1.0
-"""A response that still goes on this long after its first body message is a stream and gives its slot back."""
+BLOCKED_S_MIN = 0.0001
+"""A body that is there at once was not waited for."""
 
 
 class Host(Protocol):
@@ -26,55 +27,71 @@ class Host(Protocol):
         """The `http.response.start` as the client gets it."""
         ...
 
-    def give_back_slot(self, exchange: Exchange) -> None:
-        """The exchange has become a stream; it goes on without a slot."""
-        ...
+
+@dataclass(slots=True)
+class Unusual:
+    """What most requests have nothing of. Times in seconds of the gate's clock.
+
+    `service_began_s` is when the app was called, where that was not at once; `blocked_s` how long the client kept it
+    waiting, `blocked_before_s` the part of that before the app was called; `first_body_s` when the first of several
+    body messages was handed over. `scope` is kept where the access log wants it. `ran` is None while nobody has
+    answered, and stays so where the client has gone before.
+    """
+
+    ran: Ran | None = Ran.SERVER
+    scope: Scope | None = None
+    service_began_s: float = NOT_YET_S
+    first_body_s: float = NOT_YET_S
+    blocked_s: float = 0.0
+    blocked_before_s: float = 0.0
+    waited_s: float = 0.0
+    is_guest: bool = False
+    is_stream: bool = False
+    crashed: bool = False
+    cold: bool = False
+    request_id: str = ""
+    refused_because: str = ""
 
 
 class Exchange:
     """Watches the messages of one response.
 
     `send` is a plain function that returns the server's own awaitable, so that watching a plain response costs no
-    coroutine. The class-level values are those of a request nothing special happened to: an instance sets only what is
-    its own, because every field that is set costs the request path some 15 ns.
+    coroutine. What is kept of a finished exchange until the next beat are figures: the request itself is let go at
+    once, or what it keeps alive would go through the collector's generations (measured at 4 us a request).
 
-    Times are in seconds of the gate's clock: `origin_s` when the request head was readable, `began_s` when the app was
-    called, `first_body_s` and `last_body_s` when a body message was handed over, `returned_s` when the app returned,
-    `blocked_s` how long the client kept the app waiting.
-
-    Nothing keeps an exchange once its request has ended. A list of them, to be looked through every few milliseconds,
-    was measured at 4 us a request more: what it kept alive went through the collector's generations.
+    `began_s` is when the gate got it and `late_s` how much earlier its head was readable; `last_body_s` when its last
+    byte was handed over; `returned_after_s` when the last beat before its app's return was due.
     """
 
-    start: Message | None = None
-    status = 0
-    """0 where no response was begun."""
-    bytes_sent = 0
-    first_body_s: float | None = None
-    last_body_s = 0.0
-    returned_s = 0.0
-    blocked_s = 0.0
-    waited_s = 0.0
-    is_complete = False
-    is_guest = False
-    """It was handed over by a sibling, whose gate counts it."""
-    holds_slot = True
-    crashed = False
-    cold = False
-    ran: Ran | None = Ran.SERVER
-    """None where it was answered by nobody, because its client had gone before."""
-    request_id = ""
-    refused_because = ""
+    __slots__ = (
+        "_host",
+        "began_s",
+        "bytes_sent",
+        "last_body_s",
+        "late_s",
+        "method",
+        "path",
+        "returned_after_s",
+        "status",
+        "to_client",
+        "unusual",
+    )
 
     def __init__(  # noqa: PLR0917 - on the request path, where keywords cost more than the call
-        self, host: Host, scope: Scope, send: Send, route: Route, origin_s: float, began_s: float
+        self, host: Host, to_client: Send, method: str, path: str, began_s: float, late_s: float
     ) -> None:
         self._host = host
-        self.scope = scope
-        self._send = send
-        self.route = route
-        self.origin_s = origin_s
+        self.to_client = to_client
+        self.method = method
+        self.path = path
         self.began_s = began_s
+        self.late_s = late_s
+        self.status = 0
+        self.bytes_sent = 0
+        self.last_body_s = NOT_YET_S
+        self.returned_after_s: float
+        self.unusual: Unusual | None = None
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass one message on; the last one of the body stops the clock."""
@@ -84,25 +101,21 @@ class Exchange:
             self.bytes_sent += len(message.get("body", b""))
             # Before it is handed over: what `send` waits for from here on is the client.
             self.last_body_s = self._host.now_s()
-            self.is_complete = True
         elif message["type"] == "http.response.start":
-            self.start = message
             self.status = message["status"]
             if self._host.rewrites_start:
                 message = self._host.rewrite(message, self)
-        return self._send(message)
+        return self.to_client(message)
 
     async def _send_part(self, message: Message) -> None:
-        """One of several body messages: find out whether this is a stream, and leave out what the client takes."""
+        """One of several body messages: what the client takes for it is left out of the app's time."""
         now_s = self._host.now_s()
+        unusual = self.mark_unusual()
         self.bytes_sent += len(message.get("body", b""))
-        if self.first_body_s is None:
-            self.first_body_s = now_s
-        if self.holds_slot and (now_s - self.first_body_s > STREAM_S or self._is_event_stream()):
-            self._host.give_back_slot(self)
-        await self._send(message)
-        self.last_body_s = self._host.now_s()
-        self.blocked_s += self.last_body_s - now_s
+        if unusual.first_body_s == NOT_YET_S:
+            unusual.first_body_s = now_s
+        await self.to_client(message)
+        unusual.blocked_s += self._host.now_s() - now_s
 
     def timed(self, receive: Receive) -> Receive:
         """The same `receive`; the time in which the app waits for the client's body is the client's."""
@@ -114,29 +127,54 @@ class Exchange:
                 return await receive()
             before_s = self._host.now_s()
             message = await receive()
-            self.blocked_s += self._host.now_s() - before_s
+            blocked_s = self._host.now_s() - before_s
+            if blocked_s >= BLOCKED_S_MIN:
+                self.mark_unusual().blocked_s += blocked_s
             more = message["type"] == "http.request" and message.get("more_body", False)
             return message
 
         return timed_receive
 
+    def mark_unusual(self) -> Unusual:
+        """The place for what most requests have nothing of."""
+        if self.unusual is None:
+            self.unusual = Unusual()
+        return self.unusual
+
+    @property
+    def ran(self) -> Ran | None:
+        """Where it was answered; None where nobody has, because its client had gone before."""
+        return self.unusual.ran if self.unusual is not None else Ran.SERVER
+
+    @property
+    def is_complete(self) -> bool:
+        """The last byte of the response was handed over."""
+        return self.last_body_s != NOT_YET_S
+
     @property
     def latency_s(self) -> float:
         """From the head being readable to the last byte handed over, without what the client took."""
-        return self.last_body_s - self.origin_s - self.blocked_s
+        blocked_s = self.unusual.blocked_s if self.unusual is not None else 0.0
+        return self.last_body_s - self.began_s + self.late_s - blocked_s
+
+    @property
+    def service_began_s(self) -> float:
+        """When the app was called."""
+        unusual = self.unusual
+        return self.began_s if unusual is None or unusual.service_began_s == NOT_YET_S else unusual.service_began_s
 
     @property
     def service_s(self) -> float:
-        """The same from the app being called."""
-        return self.last_body_s - self.began_s - self.blocked_s
+        """From the app being called to the last byte handed over, without what the client took of that."""
+        unusual = self.unusual
+        if unusual is None:
+            return self.last_body_s - self.began_s
+        return self.last_body_s - self.service_began_s - (unusual.blocked_s - unusual.blocked_before_s)
 
     @property
     def streamed_s(self) -> float:
         """From the first to the last body message, without what the client took; 0 for a body of one message."""
-        if self.first_body_s is None:
+        unusual = self.unusual
+        if unusual is None or unusual.first_body_s == NOT_YET_S:
             return 0.0
-        return max(0.0, self.last_body_s - self.first_body_s - self.blocked_s)
-
-    def _is_event_stream(self) -> bool:
-        headers = self.start.get("headers", ()) if self.start else ()
-        return any(name.lower() == b"content-type" and b"text/event-stream" in value for name, value in headers)
+        return max(0.0, self.last_body_s - unusual.first_body_s - unusual.blocked_s)

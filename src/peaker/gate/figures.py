@@ -7,8 +7,8 @@ from collections.abc import Callable
 from enum import Enum
 
 from peaker.gate.access_log import AccessLog
-from peaker.gate.exchange import Exchange
-from peaker.gate.routes import Route
+from peaker.gate.exchange import NOT_YET_S, Exchange
+from peaker.gate.routes import Route, Routes
 from peaker.meter.usage import COUNTER_INDEX, Ran, UsageRow
 from peaker.policy.estimate import Times, attribute_cpu, with_samples
 from peaker.policy.limit import Window
@@ -39,96 +39,62 @@ def end_of(exchange: Exchange) -> End:
     An app that answers 503 says itself that it has too much to do. Errors may be quicker or slower than the work they
     stand for, a response cut short is shorter, and a stream lasts as long as it likes: none of them is a latency.
     """
-    status = exchange.status
-    if status < 500:
-        return End.SUCCEEDED if exchange.is_complete and exchange.holds_slot and not exchange.crashed else End.IGNORED
-    return End.DROPPED if status == 503 else End.IGNORED
+    if exchange.status >= 500:
+        return End.DROPPED if exchange.status == 503 else End.IGNORED
+    unusual = exchange.unusual
+    cut_short = exchange.last_body_s == NOT_YET_S
+    if cut_short or (unusual is not None and (unusual.is_stream or unusual.crashed)):
+        return End.IGNORED
+    return End.SUCCEEDED
 
 
 class Figures:
     """What finished requests tell: usage counters, what routes have shown and take, the window of the limit.
 
-    `take` is on the request path and only adds up; `fold`, off it, makes averages and estimates of that.
+    The request path only appends to `finished`; `fold`, at every beat, takes in all of them in one go, when the code
+    that does it is warm: one by one, between two requests, the same was measured at twice the cost. The list is as
+    long as what can finish between two beats.
     """
 
     def __init__(
-        self, settings: Settings, usage: UsageRow, access_log: AccessLog | None, cpu_s: Callable[[], float] | None
+        self,
+        settings: Settings,
+        routes: Routes,
+        usage: UsageRow,
+        access_log: AccessLog | None,
+        cpu_s: Callable[[], float] | None,
     ) -> None:
+        self.finished: list[Exchange] = []
         self.all_times = Times()
         """Of all routes together: how long a slot is held."""
         self.cpu_costs_s: dict[str, float] = {}
         """CPU seconds a request, by key of route; stays empty where nobody asks for it."""
-        self.calm_until_s = math.inf
-        """As of the room; what returns later shows nothing about its route."""
+        self._routes = routes
         self._usage = usage
         self._access_log = access_log
         self._timeout_s = settings.functions.timeout_s
         self._counts = [0] * len(Ran)
         self._touched: list[Route] = []
-        self._fold_due_s = 0.0
+        self._fold_due_s = -math.inf
         self._slowness_sum = 0.0
         self._succeeded = 0
         self._dropped = 0
         self._cpu_s = cpu_s
         self._cpu_counts: dict[str, int] = {}
         self._cpu_before_s = cpu_s() if cpu_s else 0.0
-        self._cpu_due_s = 0.0
+        self._cpu_due_s = -math.inf
 
-    def take(self, exchange: Exchange) -> None:
-        """Take in one finished exchange."""
-        ran = exchange.ran
-        if not exchange.is_guest:
-            if ran is None:
-                self._usage.add(_REQUESTS)
-            else:
-                self._counts[ran] += 1
-                if exchange.is_complete and ran is not _REFUSED:
-                    self._usage.latency(ran, exchange.last_body_s - exchange.origin_s - exchange.blocked_s)
-            if self._access_log is not None:
-                self._access_log.add(exchange)
-        if ran is _SERVER:
-            self._take_from_server(exchange)
-
-    def _take_from_server(self, exchange: Exchange) -> None:
-        """What this worker's app has shown."""
-        route = exchange.route
-        if route.learns:
-            self._learn_placement(exchange)
-        end = end_of(exchange)
-        if end is not End.SUCCEEDED:
-            self._dropped += end is End.DROPPED
-            return
-        service_s = exchange.last_body_s - exchange.began_s - exchange.blocked_s
-        if not route.batch_count:
-            self._touched.append(route)
-        route.batch_count += 1
-        route.batch_sum_s += service_s
-        route.batch_square += service_s * service_s
-        self._succeeded += 1
-        self._slowness_sum += service_s / route.ordinary_s
-
-    def _learn_placement(self, exchange: Exchange) -> None:
-        route = exchange.route
-        shown = route.shown
-        if shown.stays_because or not exchange.is_complete or exchange.returned_s >= self.calm_until_s:
-            return
-        answered = Answered(
-            status=exchange.status,
-            service_s=exchange.service_s,
-            streamed_s=exchange.streamed_s,
-            after_s=exchange.returned_s - exchange.last_body_s,
-            bytes_sent=exchange.bytes_sent,
-        )
-        route.shown = with_answer(shown, answered, self._timeout_s)
-
-    def fold(self, now_s: float) -> None:
-        """At every beat: publish the counts; every FOLD_S take what was added up into what is known."""
-        for ran, count in enumerate(self._counts):
-            if count:
-                self._usage.add(_RAN[ran], count)
-                self._usage.add(_REQUESTS, count)
-                self._counts[ran] = 0
-        if self._touched and now_s >= self._fold_due_s:
+    def fold(self, now_s: float, *, at_once: bool = False) -> None:
+        """Take in what has finished and publish the counts; every FOLD_S, or `at_once`, make estimates of it."""
+        if self.finished:
+            finished, self.finished = self.finished, []
+            self._take(finished)
+            for ran, count in enumerate(self._counts):
+                if count:
+                    self._usage.add(_RAN[ran], count)
+                    self._usage.add(_REQUESTS, count)
+                    self._counts[ran] = 0
+        if self._touched and (at_once or now_s >= self._fold_due_s):
             self._fold_due_s = now_s + FOLD_S
             touched, self._touched = self._touched, []
             self._fold_routes(touched, now_s)
@@ -136,6 +102,65 @@ class Figures:
             self._access_log.flush()
         if self._cpu_s is not None and now_s >= self._cpu_due_s:
             self._fold_cpu(self._cpu_s(), now_s)
+
+    def _take(self, finished: list[Exchange]) -> None:
+        """Where each ran, how long it took, and what it has shown about its route."""
+        known, find = self._routes.known, self._routes.find
+        server, latency = Ran.SERVER, self._usage.latency
+        on_server = 0
+        for exchange in finished:
+            if exchange.unusual is not None:
+                if not self._take_unusual(exchange):
+                    continue
+            else:
+                on_server += 1
+                if exchange.last_body_s != NOT_YET_S:
+                    latency(server, exchange.last_body_s - exchange.began_s + exchange.late_s)
+            route = known.get((exchange.method, exchange.path)) or find(exchange.method, exchange.path)
+            if route.learns:
+                self._learn_placement(route, exchange)
+            end = end_of(exchange)
+            if end is not End.SUCCEEDED:
+                self._dropped += end is End.DROPPED
+                continue
+            service_s = exchange.service_s
+            if not route.batch_count:
+                self._touched.append(route)
+            route.batch_count += 1
+            route.batch_sum_s += service_s
+            route.batch_square += service_s * service_s
+            self._succeeded += 1
+            self._slowness_sum += service_s / route.ordinary_s
+        self._counts[server] += on_server
+
+    def _take_unusual(self, exchange: Exchange) -> bool:
+        """Count it; True if it ran on this worker, so that it tells about its route and the worker's load."""
+        unusual = exchange.mark_unusual()
+        ran = unusual.ran
+        if not unusual.is_guest:
+            if ran is None:
+                self._usage.add(_REQUESTS)
+            else:
+                self._counts[ran] += 1
+                if exchange.is_complete and ran is not Ran.REFUSED:
+                    self._usage.latency(ran, exchange.latency_s)
+            if self._access_log is not None:
+                self._access_log.add(exchange)
+        return ran is Ran.SERVER
+
+    def _learn_placement(self, route: Route, exchange: Exchange) -> None:
+        shown = route.shown
+        if shown.stays_because or not exchange.is_complete:
+            return
+        answered = Answered(
+            status=exchange.status,
+            service_s=exchange.service_s,
+            streamed_s=exchange.streamed_s,
+            # By when beats were due, which in a loop that lags are few: what kept the app may have been another.
+            after_s=max(0.0, exchange.returned_after_s - exchange.last_body_s),
+            bytes_sent=exchange.bytes_sent,
+        )
+        route.shown = with_answer(shown, answered, self._timeout_s)
 
     def take_window(self, in_flight_max: int) -> Window:
         """What the limit is found from; begins a new one."""
@@ -172,8 +197,5 @@ class Figures:
         self._cpu_counts = {}
 
 
-_RAN = [COUNTER_INDEX[f"on_{ran.name.lower()}" if ran is not Ran.REFUSED else "refused"] for ran in Ran]
+_RAN = [COUNTER_INDEX["refused" if ran is Ran.REFUSED else f"on_{ran.name.lower()}"] for ran in Ran]
 _REQUESTS = COUNTER_INDEX["requests"]
-# Looking up a member of an enum takes longer than comparing with it.
-_SERVER = Ran.SERVER
-_REFUSED = Ran.REFUSED

@@ -36,6 +36,12 @@ from peaker.shared_table import SharedTable
 
 SIBLINGS_TRIED_MAX = 2
 
+STREAM_S = 1.0
+"""A response begun but not complete after this long is a stream and gives its slot back."""
+
+BEATS_PER_LOOK = 10
+"""How often streams are looked for, where nothing else asks who runs."""
+
 
 class Gate:
     """An ASGI application around the user's.
@@ -69,14 +75,19 @@ class Gate:
         self._spiller = Spiller(settings, functions, row=row, slots=slots, usage=usage, clock=clock, chance=chance)
         log = settings.app.access_log
         access_log = AccessLog(log, settings.directory, clock, chance) if log else None
-        self._figures = Figures(settings, usage, access_log, cpu_s if self._spiller.has_cpu_quota else None)
+        self._logs = access_log is not None
         self._routes = Routes(settings)
+        self._has_function_routes = any(rule.placement is Placement.FUNCTIONS for rule in self._routes.rules)
+        cpu = cpu_s if self._spiller.has_cpu_quota else None
+        self._figures = Figures(settings, self._routes, usage, access_log, cpu)
         self._room = Room(settings.servers, row=row, slots=slots, clock=clock)
-        self._functions_line = WaitingLine()
+        self._functions_line = WaitingLine(lambda: None)
         self._held_bytes = HeldBytes()
         self._apart = 0
-        """Requests not yet answered that hold no slot: being decided, spilled, or become a stream."""
+        """Requests being decided, waiting or on their way elsewhere."""
+        self._streams: set[Exchange] = set()
         self._websockets = 0
+        self._beats = 0
         self._is_draining = False
         self._at_rest = asyncio.Event()
         self.rewrites_start = self._says_where_it_ran
@@ -86,51 +97,49 @@ class Gate:
         """Admit one request. A plain function: what it returns is to be awaited at once."""
         if scope["type"] != "http":
             return self._pass_through(scope, receive, send)
-        method, path = scope["method"], scope["path"]
-        route = self._routes.known.get((method, path)) or self._routes.find(method, path)
         room, now_s = self._room, self.now_s()
         late_s = now_s - room.due_s
         if late_s < room.late_s:  # noqa: PLR1730 - max() takes three times as long
             late_s = room.late_s
-        exchange = Exchange(self, scope, send, route, now_s - late_s, now_s)
-        if room.in_flight < room.limit and now_s < room.calm_until_s and route.stays and room.line.is_empty:
-            room.take()
-            return self._run_here(exchange, receive)
-        return self._decide(exchange, receive)
+        exchange = Exchange(self, send, scope["method"], scope["path"], now_s, late_s)
+        if self._logs:
+            exchange.mark_unusual().scope = scope
+        if (
+            len(room.running) < room.newcomers_max
+            and now_s < room.calm_until_s
+            and not (self._has_function_routes and not self._route_of(exchange).stays)
+        ):
+            room.running.add(exchange)
+            return self._run_here(exchange, scope, receive)
+        return self._decide(exchange, scope, receive)
 
-    async def _run_here(self, exchange: Exchange, receive: Receive) -> None:
-        """Call the app in this worker; the slot has been taken."""
-        route, began_s = exchange.route, exchange.began_s
-        route.running += 1
-        route.began_sum_s += began_s
-        if route.takes_body:
+    async def _run_here(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+        """Call the app in this worker; the exchange is among the running."""
+        if exchange.method != "GET":
             receive = exchange.timed(receive)
+        room = self._room
         try:
-            await self._app(exchange.scope, receive, exchange.send)
+            await self._app(scope, receive, exchange.send)
         except BaseException:
-            exchange.crashed = True
+            exchange.mark_unusual().crashed = True
             self._usage.add(_FAILED)
             raise
         finally:
-            route.running -= 1
-            # Sums of floats drift; at rest the sum is known.
-            route.began_sum_s = route.began_sum_s - began_s if route.running else 0.0
-            if exchange.holds_slot:
-                self._room.release()
-            else:
-                self._apart -= 1
-            if route.learns:
-                exchange.returned_s = self.now_s()
-            self._figures.take(exchange)
-            if self._is_draining:
-                self._note_rest()
+            exchange.to_client = _nobody
+            exchange.returned_after_s = room.beat_due_s
+            room.running.discard(exchange)
+            self._figures.finished.append(exchange)
+            if room.is_tight:
+                self._slot_freed(exchange)
 
-    async def _decide(self, exchange: Exchange, receive: Receive) -> None:
+    async def _decide(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         """Bring to its end one request that did not find this worker at rest."""
         self._apart += 1
-        exchange.ran, exchange.holds_slot = None, False
-        held = Held(exchange.scope, receive, self._held_bytes, self._spill_body_bytes_max)
-        attempt = Attempt(exchange, held, self._spiller.why_never(exchange.scope, exchange.route))
+        self._tighten()
+        route = self._route_of(exchange)
+        held = Held(scope, receive, self._held_bytes, self._spill_body_bytes_max)
+        attempt = Attempt(exchange, scope, route, held, self._spiller.why_never(scope, route))
+        attempt.unusual.ran = None
         try:
             is_done = False
             while not is_done:
@@ -138,7 +147,6 @@ class Gate:
                 if held.client_gone:
                     is_done = self._note_gone()  # Nobody waits for an answer, so nothing is done.
                 elif decision.step is Step.STAY:
-                    self._room.take()
                     is_done = await self._stay(attempt)
                 elif decision.step is Step.SIBLING:
                     is_done = await self._hand_over(attempt)
@@ -154,16 +162,17 @@ class Gate:
             self._apart -= 1
             self._leave_line(attempt)
             held.close()
-            if exchange.waited_s:
+            if attempt.unusual.waited_s:
                 self._usage.add(_WAITED)
             if not attempt.stayed:
-                self._figures.take(exchange)
+                exchange.to_client = _nobody
+                self._figures.finished.append(exchange)
             self._note_rest()
 
     def _look(self, attempt: Attempt) -> Decision:
         """Gather what is known at this moment and decide."""
-        exchange, room, now_s = attempt.exchange, self._room, self.now_s()
-        route, times = exchange.route, exchange.route.times
+        room, now_s = self._room, self.now_s()
+        route, times = attempt.route, attempt.route.times
         attempt.note_wait(now_s)
         ahead = room.line.ahead_of(attempt.place)
         is_calm = room.is_calm(now_s)
@@ -177,7 +186,7 @@ class Gate:
                 placement=attempt.placement,
                 slot_free=slot_free,
                 sibling_free=attempt.sibling is not None,
-                waited_s=exchange.waited_s,
+                waited_s=attempt.unusual.waited_s,
                 wait_s=wait_s,
                 service_s=times.recent_s,
                 tail_s=times.tail_s,
@@ -199,7 +208,7 @@ class Gate:
         reason = attempt.why_never or attempt.held.why_not_whole
         if reason:
             return reason
-        denial = self._spiller.why_not_now(attempt.exchange.route, self._figures, self._room.lag_lately_s)
+        denial = self._spiller.why_not_now(attempt.route, self._figures, self._room.lag_lately_s)
         if denial is None:
             return ""
         if denial.counter is not None and denial.counter not in attempt.denied:
@@ -208,32 +217,31 @@ class Gate:
         return denial.reason
 
     async def _stay(self, attempt: Attempt) -> bool:
-        """Run it here after all, in the slot taken for it."""
-        exchange, now_s = attempt.exchange, self.now_s()
-        if attempt.place is not None:
-            attempt.place.holds_slot = False  # From here on the slot is the exchange's.
-            self._leave_line(attempt)
+        """Run it here after all, in a free slot or the one it has been granted."""
+        exchange, unusual = attempt.exchange, attempt.unusual
         attempt.stayed = True
-        exchange.ran, exchange.holds_slot, exchange.began_s = Ran.SERVER, True, now_s
+        self._leave_line(attempt)
+        unusual.ran, unusual.service_began_s, unusual.blocked_before_s = Ran.SERVER, self.now_s(), unusual.blocked_s
+        self._room.running.add(exchange)
         self._room.grant()
-        await self._run_here(exchange, attempt.held.receive)
+        await self._run_here(exchange, attempt.scope, attempt.held.receive)
         return True
 
     async def _hand_over(self, attempt: Attempt) -> bool:
         """Try the sibling that was found; False when it had no room and the request is to be decided anew."""
         assert self._siblings is not None
         assert attempt.sibling is not None
-        exchange = attempt.exchange
         attempt.siblings_tried += 1
         self._leave_line(attempt)
-        exchange.ran, exchange.began_s = Ran.SIBLING, self.now_s()
+        attempt.unusual.ran = Ran.SIBLING
+        send = attempt.exchange.send
         try:
-            if await self._siblings.hand_over(attempt.sibling, exchange.scope, attempt.held.receive, exchange.send):
+            if await self._siblings.hand_over(attempt.sibling, attempt.scope, attempt.held.receive, send):
                 return True
         except BaseException:
             self._usage.add(_FAILED)
             raise
-        exchange.ran = None
+        attempt.unusual.ran = None
         attempt.join_again()
         return False
 
@@ -241,14 +249,13 @@ class Gate:
         """Take in the body; the time this takes is the client's."""
         before_s = self.now_s()
         await attempt.held.read()
-        attempt.exchange.origin_s += self.now_s() - before_s
+        attempt.unusual.blocked_s += self.now_s() - before_s
 
     async def _spill(self, attempt: Attempt) -> bool:
         """Run it on a function; False when no function was started and the request is to be decided anew."""
-        exchange, held = attempt.exchange, attempt.held
         self._leave_line(attempt)
         try:
-            response = await self._spiller.spill(exchange, held, self._figures, self._room.lag_lately_s)
+            response = await self._spiller.spill(attempt, self._figures, self._room.lag_lately_s)
         except InvokeError as error:
             if error.started is False:
                 if isinstance(error, InvocationRefused) and isinstance(error.__cause__, PayloadTooLarge):
@@ -256,10 +263,10 @@ class Gate:
                 attempt.join_again()
                 return False
             response = failure(error)
-        exchange.ran = Ran.FUNCTION
-        if held.client_gone:
+        attempt.unusual.ran = Ran.FUNCTION
+        if attempt.held.client_gone:
             self._note_gone()
-        await send_response(exchange, response)
+        await send_response(attempt.exchange, response)
         return True
 
     async def _wait(self, attempt: Attempt, wait_s: float) -> bool:
@@ -276,11 +283,10 @@ class Gate:
 
     async def _refuse(self, attempt: Attempt, reason: str) -> bool:
         """Answer 503, and say why and when to come back."""
-        exchange = attempt.exchange
-        exchange.ran, exchange.refused_because = Ran.REFUSED, reason
+        attempt.unusual.ran, attempt.unusual.refused_because = Ran.REFUSED, reason
         room = self._room
         retry_after_s = expected_wait_s(len(room.line), self._figures.all_times.recent_s, room.in_flight)
-        await send_response(exchange, refusal(reason, retry_after_s))
+        await send_response(attempt.exchange, refusal(reason, retry_after_s))
         return True
 
     def _note_gone(self) -> bool:
@@ -288,9 +294,44 @@ class Gate:
         return True
 
     def _leave_line(self, attempt: Attempt) -> None:
-        """Its place is free; so is the slot that it may have been granted at the last moment."""
+        """Its place is free; the slot that it may have been granted is given on, unless it is used right now."""
         if attempt.leave_line():
-            self._room.release()
+            self._room.take_grant()
+            if not attempt.stayed:
+                self._room.grant()
+
+    def _route_of(self, exchange: Exchange) -> Route:
+        return self._routes.of(exchange.method, exchange.path)
+
+    def _tighten(self) -> None:
+        """The first request after a rest that does not find room: from now on each slot that becomes free counts."""
+        if not self._room.is_tight:
+            self._room.is_tight = True
+            self._room.publish()
+            self._look_at_running(self.now_s())
+
+    def _slot_freed(self, exchange: Exchange) -> None:
+        self._streams.discard(exchange)
+        self._room.publish()
+        self._room.grant()
+        self._note_rest()
+
+    def _look_at_running(self, now_s: float) -> None:
+        """How many of each route run and since when; those that have become streams give their slot back."""
+        routes = self._routes.all()
+        for route in routes:
+            route.running, route.began_sum_s = 0, 0.0
+        for exchange in tuple(self._room.running):
+            began_s = exchange.service_began_s
+            if exchange.status and now_s - began_s > STREAM_S:
+                exchange.mark_unusual().is_stream = True
+                self._room.running.discard(exchange)
+                self._streams.add(exchange)
+                self._room.is_tight = True
+                continue
+            route = self._route_of(exchange)
+            route.running += 1
+            route.began_sum_s += began_s
 
     async def _pass_through(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lifespan as it is; WebSockets stay here and are counted, without a slot: they last, and mostly do nothing."""
@@ -310,15 +351,14 @@ class Gate:
         """
         if self.is_full or self._is_draining:
             return None
-        now_s = self.now_s()
-        exchange = Exchange(self, scope, send, self._routes.find(scope["method"], scope["path"]), now_s, now_s)
-        exchange.is_guest = True
-        self._room.take()
-        return self._run_here(exchange, receive)
+        exchange = Exchange(self, send, scope["method"], scope["path"], self.now_s(), 0.0)
+        exchange.mark_unusual().is_guest = True
+        self._room.running.add(exchange)
+        return self._run_here(exchange, scope, receive)
 
     def rewrite(self, start: Message, exchange: Exchange) -> Message:
         """The head of a response as the client gets it; that of a sibling's request is rewritten by the sibling."""
-        if exchange.is_guest:
+        if exchange.unusual is not None and exchange.unusual.is_guest:
             return start
         headers = list(start.get("headers", ()))
         if self._says_where_it_ran and exchange.ran is not None:
@@ -326,12 +366,6 @@ class Gate:
         if self._is_draining:
             headers.append((b"connection", b"close"))
         return {**start, "headers": headers}
-
-    def give_back_slot(self, exchange: Exchange) -> None:
-        """A response has turned out to be a stream: it goes on for as long as it likes, without a slot."""
-        exchange.holds_slot = False
-        self._apart += 1
-        self._room.release()
 
     def started(self) -> None:
         """The app is ready: begin to measure lag, and publish this worker's slots."""
@@ -341,10 +375,13 @@ class Gate:
         """Every 10 ms: measure the loop's lag, take in what has finished, let waiting requests in, publish the row."""
         room, now_s = self._room, self.now_s()
         room.measure_lag(now_s)
-        self._figures.calm_until_s = room.calm_until_s
-        self._figures.fold(now_s)
+        self._beats += 1
+        if room.is_tight or self._beats % BEATS_PER_LOOK == 0:
+            self._look_at_running(now_s)
+        self._figures.fold(now_s, at_once=room.is_tight)
         room.find_limit(self._figures, now_s)
         room.grant()
+        room.is_tight = room.is_full or self._is_draining or bool(self._streams)
         table, row = self._slots, self._row
         table.set(row, "in_flight", room.in_flight)
         table.set(row, "slots", room.limit)
@@ -355,13 +392,13 @@ class Gate:
 
     async def drain(self) -> None:
         """Say `connection: close` in every response from now on, and return when no request is left."""
-        self._is_draining = self.rewrites_start = True
+        self._is_draining = self.rewrites_start = self._room.is_tight = True
         self._note_rest()
         await self._at_rest.wait()
         self._figures.fold(self.now_s())
 
     def _note_rest(self) -> None:
-        if self._is_draining and not self._room.in_flight and not self._apart:
+        if self._is_draining and not (self._room.in_flight or self._apart or self._streams):
             self._at_rest.set()
         else:
             self._at_rest.clear()
@@ -383,13 +420,16 @@ class Gate:
     @property
     def is_full(self) -> bool:
         """No slot is free, requests wait, or the loop lags: better not to accept a connection."""
-        room = self._room
-        return room.in_flight >= room.limit or len(room.line) > 0 or not room.is_calm(self.now_s())
+        return self._room.is_full or not self._room.is_calm(self.now_s())
 
     @property
     def routes(self) -> list[Route]:
         """The routes seen so far, with what has been learned about them."""
         return self._routes.all()
+
+
+async def _nobody(_: Message) -> None:
+    """What an app that has returned sends to: uvicorn too takes it in silence where its connection is gone."""
 
 
 _WEBSOCKETS = COUNTER_INDEX["websockets"]

@@ -6,6 +6,7 @@ import math
 
 from peaker.clock import Clock
 from peaker.gate.attempt import Attempt
+from peaker.gate.exchange import Exchange
 from peaker.gate.figures import Figures
 from peaker.gate.waiting_line import WaitingLine
 from peaker.policy.limit import SLOTS_AT_START, next_limit
@@ -26,7 +27,12 @@ WINDOW_COUNT_MIN = 10
 
 
 class Room:
-    """Slots, line and loop lag of this worker; what is public here is read on the request path."""
+    """Slots, line and loop lag of this worker.
+
+    The request path reads `running`, `newcomers_max`, `calm_until_s` and `is_tight`; everything else happens at beats
+    or where a request did not find room. The slot table shows `in_flight` as of the last beat, and at once when the
+    worker becomes full.
+    """
 
     def __init__(self, servers: ServersSection, *, row: int, slots: SharedTable, clock: Clock) -> None:
         self._now_s = clock.now_s
@@ -37,12 +43,20 @@ class Room:
         fixed = min(SLOTS_AT_START, self._outer_max) if servers.in_flight_max == "auto" else servers.in_flight_max
         self._exact_limit = float(fixed)
         self.limit = fixed
-        self.in_flight = 0
-        self.line = WaitingLine()
+        self.running: set[Exchange] = set()
+        """Requests whose app runs here in a slot."""
+        self._granted = 0
+        """Slots given to requests that waited and have not yet begun."""
+        self.line = WaitingLine(self._change)
+        self.newcomers_max = fixed
+        """Below so many running, a newcomer may begin: 0 while somebody waits, who comes first."""
+        self.is_tight = False
+        """Somebody was turned away from the short way lately: each slot that becomes free is looked at."""
         self.calm_until_s = math.inf
         """When the loop begins to lag unless it beats before; -inf while it lags."""
+        self.beat_due_s = -math.inf
         self.due_s = math.inf
-        """When the next beat is due."""
+        """When the last beat was due, when the next one is."""
         self.late_s = 0.0
         """What the last beat was late by."""
         self.lag_s = 0.0
@@ -51,31 +65,37 @@ class Room:
         self._in_flight_max = 0
         self._window_began_s = 0.0
 
-    def take(self) -> None:
-        """One more request holds a slot."""
-        self.in_flight = in_flight = self.in_flight + 1
-        self._cells[self._in_flight_cell] = in_flight
+    @property
+    def in_flight(self) -> int:
+        """Slots that are held."""
+        return len(self.running) + self._granted
 
-    def release(self) -> None:
-        """A slot is free again; who has waited longest gets it."""
-        self.in_flight = in_flight = self.in_flight - 1
-        self._cells[self._in_flight_cell] = in_flight
-        if not self.line.is_empty:
-            self.grant()
+    @property
+    def is_full(self) -> bool:
+        """No slot is free, or somebody waits for one."""
+        return self.in_flight >= self.limit or not self.line.is_empty
+
+    def publish(self) -> None:
+        """Show in the slot table how many slots are held."""
+        self._cells[self._in_flight_cell] = self.in_flight
 
     def grant(self) -> None:
-        """Give a free slot to the first in line; it gives the next one on when it begins (`Gate._decide`).
+        """Give a free slot to the first in line; it gives the next one on when it begins (`Gate._stay`).
 
         One by one, because each may keep the loop busy so long that the next had better not begin here.
         """
         if not self.line.is_empty and self.in_flight < self.limit and self.is_calm(self._now_s()):
-            self.take()
+            self._granted += 1
             self.line.grant_first()
+
+    def take_grant(self) -> None:
+        """A slot that was granted is used now, or is not wanted any more."""
+        self._granted -= 1
+        self._change()
 
     def give_up(self, attempt: Attempt) -> None:
         """The loop began to lag before this one could begin: it is first in line again, its slot is nobody's."""
-        self.in_flight = in_flight = self.in_flight - 1
-        self._cells[self._in_flight_cell] = in_flight
+        self._granted -= 1
         attempt.join_again()
 
     def is_calm(self, now_s: float) -> bool:
@@ -87,7 +107,7 @@ class Room:
         self.late_s = max(0.0, now_s - self.due_s)
         self.lag_s += LAG_WEIGHT * (self.late_s - self.lag_s)
         self.lag_lately_s = max(self.late_s, LAG_FADES * self.lag_lately_s)
-        self.due_s = now_s + BEAT_S
+        self.beat_due_s, self.due_s = now_s - self.late_s, now_s + BEAT_S
         self.calm_until_s = self.due_s + self._lag_max_s if self.lag_s <= self._lag_max_s else -math.inf
         self._in_flight_max = max(self._in_flight_max, self.in_flight)
 
@@ -102,3 +122,7 @@ class Room:
         self._exact_limit = next_limit(self._exact_limit, figures.take_window(self._in_flight_max), self._outer_max)
         self.limit = int(self._exact_limit)
         self._window_began_s, self._in_flight_max = now_s, self.in_flight
+        self._change()
+
+    def _change(self) -> None:
+        self.newcomers_max = self.limit - self._granted if self.line.is_empty else 0

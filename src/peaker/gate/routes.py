@@ -31,9 +31,6 @@ SIBLING_SEGMENTS_MAX = 32
 SEGMENT_CHARACTERS_MAX = 64
 SEGMENTS_MAX = 8
 
-BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods whose requests have no body worth the cost of watching how it arrives."""
-
 _VARIABLE = re.compile(
     r"\d+"
     r"|[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
@@ -60,13 +57,11 @@ class Route:
         "spilling",
         "stays",
         "suspicion",
-        "takes_body",
         "times",
     )
 
     def __init__(self, key: str, rule: Rule, *, learns: bool) -> None:
         self.key = key
-        self.takes_body = key.partition(" ")[0] not in BODILESS
         self.rule = rule
         self.learns = learns and not rule.is_declared and rule.placement is not Placement.SERVERS
         self.stays = rule.placement is not Placement.FUNCTIONS
@@ -84,7 +79,7 @@ class Route:
         self.spilling = 0
 
     def mean_age_s(self, now_s: float) -> float:
-        """Mean age of its requests in flight here."""
+        """Mean age of its requests in flight here, those counted at the last look (`Gate._look_at_running`)."""
         return now_s - self.began_sum_s / self.running if self.running else 0.0
 
     def why_not_spill(self, spill_after_seen: int) -> str:
@@ -108,6 +103,10 @@ class Routes:
         self._by_key: dict[str, Route] = {}
         self._segments: dict[str, set[str]] = {}
         self._overflow = [Route(f"* {rule.path}*", rule, learns=False) for rule in self.rules]
+
+    def of(self, method: str, path: str) -> Route:
+        """The route of a request."""
+        return self.known.get((method, path)) or self.find(method, path)
 
     def all(self) -> list[Route]:
         """The routes seen so far, for reports."""

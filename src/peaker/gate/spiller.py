@@ -17,9 +17,8 @@ from peaker.errors import (
     Unavailable,
 )
 from peaker.gate.access_log import request_id_of
-from peaker.gate.exchange import Exchange
+from peaker.gate.attempt import Attempt
 from peaker.gate.figures import Figures
-from peaker.gate.held import Held
 from peaker.gate.routes import Route
 from peaker.gate.spend import Spend
 from peaker.interfaces import Functions
@@ -75,8 +74,8 @@ class Spiller:
         self._clock = clock
         self._chance = chance
         self._spend = Spend(settings, row=row, slots=slots, usage=usage)
-        self._function_name = settings.functions.arn or f"{settings.app.name}-{WEB_FUNCTION}"
-        like = "lambda" if settings.functions.arn else settings.functions.like
+        self._function_name = f"{settings.app.name}-{WEB_FUNCTION}"
+        like = settings.functions.like
         self.has_cpu_quota = like == "lambda"
         self._stretch = estimate.cpu_stretch(settings.functions.memory_mb) if self.has_cpu_quota else 1.0
         self._overhead_s = estimate.OVERHEAD_GUESS_S[like]
@@ -115,14 +114,14 @@ class Spiller:
         """What the next run of this route will take, started cold if that is likely."""
         return self._expected_warm_s(route, figures) + self._cold_starts.expected_extra_s(self.spilling)
 
-    async def spill(self, exchange: Exchange, held: Held, figures: Figures, lag_s: float) -> Response:
+    async def spill(self, attempt: Attempt, figures: Figures, lag_s: float) -> Response:
         """Run one request on a function and return its whole response.
 
         Raises:
             InvokeError: `started` tells whether it may be decided anew (False), or nobody knows its effect (None).
         """
-        invocation = self._invocation(exchange, held)
-        route, began_s = exchange.route, self._clock.now_s()
+        invocation = self._invocation(attempt)
+        route, began_s = attempt.route, self._clock.now_s()
         was_growing = self._cold_starts.is_growing(self.spilling)
         is_probe = self._cause(route, figures, lag_s, began_s) in {Cause.UNKNOWN, Cause.STORE}
         reserved = self._spend.reserve(self.expected_s(route, figures))
@@ -144,15 +143,16 @@ class Spiller:
             self._count(route, -1, is_probe=is_probe)
             self._spend.settle(reserved, self._clock.now_s() - began_s if billed_s is None else billed_s)
         self._learn(route, figures, notes, began_s, was_growing=was_growing)
-        exchange.cold = notes.cold
+        attempt.unusual.cold = notes.cold
         return response
 
-    def _invocation(self, exchange: Exchange, held: Held) -> Invocation:
-        exchange.request_id = exchange.request_id or request_id_of(exchange.scope, self._chance)
+    def _invocation(self, attempt: Attempt) -> Invocation:
+        scope = attempt.scope
+        request_id = attempt.unusual.request_id = attempt.unusual.request_id or request_id_of(scope, self._chance)
         try:
             payload = request_to_event(
-                scope_to_request(exchange.scope, held.body),
-                request_id=exchange.request_id,
+                scope_to_request(scope, attempt.held.body),
+                request_id=request_id,
                 epoch_s=self._clock.epoch_s(),
             )
         except PayloadTooLarge as error:
@@ -160,9 +160,9 @@ class Spiller:
         return Invocation(
             function=self._function_name,
             payload=payload,
-            request_id=exchange.request_id,
+            request_id=request_id,
             timeout_s=self._settings.functions.timeout_s + ANSWER_MARGIN_S,
-            headers=tuple(pair for pair in exchange.scope["headers"] if pair[0] == b"traceparent"),
+            headers=tuple(pair for pair in scope["headers"] if pair[0] == b"traceparent"),
         )
 
     async def _invoke(self, invocation: Invocation) -> tuple[Response, RunNotes]:
@@ -223,6 +223,7 @@ class Spiller:
         if found in {Cause.UNKNOWN, Cause.STORE} and route.suspicion.heard_at is None:
             if not is_heard:
                 self._answers_at_rise.clear()
+                figures.fold(now_s, at_once=True)  # What was answered before the rise is no answer since then.
             self._others_until_s = now_s + slow_store.HEARD_S
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from enum import Enum
 
 
@@ -59,13 +60,17 @@ class Place:
 
 
 class WaitingLine:
-    """All places, in order. Its length is bounded by who lets requests join."""
+    """All places, in order. Its length is bounded by who lets requests join; it tells them of each change."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: Callable[[], None]) -> None:
         self._places: OrderedDict[Place, None] = OrderedDict()
         self._departed = 0
-        self.is_empty = True
-        """Kept up to date because the request path reads it, where a call to __len__ is dear."""
+        self._changed = changed
+
+    @property
+    def is_empty(self) -> bool:
+        """Nobody waits."""
+        return not self._places
 
     def __len__(self) -> int:
         return len(self._places)
@@ -74,7 +79,7 @@ class WaitingLine:
         """A place at the end."""
         place = Place(len(self._places), self._departed)
         self._places[place] = None
-        self.is_empty = False
+        self._changed()
         return place
 
     def join_first(self, place: Place) -> None:
@@ -82,14 +87,14 @@ class WaitingLine:
         place.holds_slot = False
         self._places[place] = None
         self._places.move_to_end(place, last=False)
-        self.is_empty = False
+        self._changed()
 
     def leave(self, place: Place) -> None:
         """This request waits no longer; it may have been granted a slot already."""
         if place in self._places:
             del self._places[place]
             self._departed += 1
-            self.is_empty = not self._places
+            self._changed()
 
     def ahead_of(self, place: Place | None) -> int:
         """How many are before this one (or before a newcomer); at most that many, since who left is not sought."""
@@ -101,5 +106,5 @@ class WaitingLine:
         """Give a slot to the one that has waited longest."""
         place, _ = self._places.popitem(last=False)
         self._departed += 1
-        self.is_empty = not self._places
         place.grant()
+        self._changed()
