@@ -175,6 +175,16 @@ async def test_spares_are_kept_topped_up_and_are_not_cold() -> None:
 
 
 @virtual
+async def test_the_next_spare_does_not_start_beside_the_request_that_took_the_last() -> None:
+    bench = Bench(buffer=1)
+    await asyncio.sleep(0.1)
+    await bench.invoke(b'{"s": 0.015}')
+    assert bench.pool.counts.starting == 0
+    await asyncio.sleep(0.1)
+    assert bench.pool.counts.spares == 1
+
+
+@virtual
 async def test_requests_get_starts_before_spares() -> None:
     bench = Bench(buffer=50, starts_in_flight_max=1, concurrency_max=60)
     begun_s = bench.clock.now_s()
@@ -214,7 +224,8 @@ async def test_idle_instances_end_after_keep_alive_and_the_pool_goes_to_zero() -
 async def test_spares_outlive_keep_alive_but_not_above_the_buffer() -> None:
     bench = Bench(keep_alive_s=10.0, buffer=2, start_s=lambda number: 0.01 if number < 2 else 0.5)
     await asyncio.sleep(0.1)
-    leases = [await bench.pool.acquire(1) for _ in range(2)]  # Two more spares are started in their place,
+    leases = [await bench.pool.acquire(1) for _ in range(2)]
+    await asyncio.sleep(0.1)  # Two more spares are being started in their place,
     for lease in leases:
         lease.release()  # and these two come back unused.
     await asyncio.sleep(1)

@@ -63,6 +63,9 @@ class PoolTotals:
 
 TOUCH_REQUEST_ID = "spare-warm-up"
 
+SPARE_PAUSE_S = 0.02
+"""After a spare was taken, the next one is started this much later."""
+
 _Turn = asyncio.Future[tuple[_Held, bool]]
 
 
@@ -169,7 +172,7 @@ class Pool:
     # Starts calls these two.
 
     def start_need(self) -> Need:
-        """Why one more instance is wanted now."""
+        """Why one more instance is wanted now; the timers of a closed pool ask in vain."""
         if self._suspended or self._closed:
             return Need.NONE
         return start_need(
@@ -295,7 +298,8 @@ class Pool:
             if self._model.freezes:
                 held.instance.thaw()
             if stack is self._spares and self.spec.buffer:
-                self._starts.ask(self)
+                # Not now: making the next spare would take the CPU from the request that has just got this one.
+                self._loop.call_later(SPARE_PAUSE_S, self._starts.ask, self)
             return held
         return None
 
