@@ -8,7 +8,7 @@ import socket
 
 from peaker.clock import Clock
 from peaker.functions.service import InvokeService, error_answer, plain_refusal
-from peaker.http1_server import HttpAnswer, HttpHandler, HttpLimits, HttpRequest, HttpServer
+from peaker.http1_server import HttpAnswer, HttpLimits, HttpRequest, HttpServer
 from peaker.unix_socket import UnixListener
 from peaker.wire.invoke_api import (
     PAYLOAD_BYTES_MAX,
@@ -109,6 +109,3 @@ def _refuse(status: int, reason: str) -> HttpAnswer:
 def invoke_limits(connections_max: int) -> HttpLimits:
     """Lambda's payload limit, and room for the headers of a signed call."""
     return HttpLimits(body_bytes_max=PAYLOAD_BYTES_MAX, connections_max=connections_max, idle_s_max=300.0)
-
-
-__all__ = ["Front", "HttpHandler", "check_caller", "invoke_limits"]
