@@ -84,7 +84,8 @@ async def app(settings: str, folder: Path, *, modules: Sequence[Path] = (HERE,))
     config, state, log = folder / "peaker.toml", state_of(folder), folder / "peaker.log"
     config.write_text(settings, encoding="utf-8")
     arguments = ["-m", "peaker", "run", "--config", str(config), "--state", str(state), "--listen", "127.0.0.1:0"]
-    environment = {"PYTHONPATH": os.pathsep.join(str(path) for path in modules)}
+    own = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+    environment = {"PYTHONPATH": os.pathsep.join([*(str(path) for path in modules), *own])}
     with log.open("wb") as output:
         process = await _start(arguments, environment, stdout=output, stderr=output)
     try:
