@@ -184,9 +184,7 @@ def _user_frames(error: BaseException) -> str:
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if f.filename not in own and "<frozen" not in f.filename
     ]
-    return "".join(f"\n  {frame.filename}:{frame.lineno} {frame.line}" for frame in frames[-4:]) + (
-        "\n" if frames else "."
-    )
+    return "".join(f"\n  {frame.filename}:{frame.lineno} {frame.line}" for frame in frames[-4:]) or "."
 
 
 def is_asgi(application: Any) -> bool:

@@ -20,9 +20,10 @@ class PeakerError(Exception):
         super().__init__(self.what)
 
     def __str__(self) -> str:
-        """Where, what, and what to do, on one line."""
+        """Where, what, and what to do: on one line, unless what was seen needs several."""
         place = f"{self.where}: " if self.where else ""
-        remedy = f" {self.remedy}" if self.remedy else ""
+        gap = "\n" if "\n" in self.what else " "
+        remedy = f"{gap}{self.remedy}" if self.remedy else ""
         return f"{place}{self.what}{remedy}"
 
 
