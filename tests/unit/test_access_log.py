@@ -19,6 +19,7 @@ from peaker.meter.usage import Ran
 
 class Host:
     rewrites_start = False
+    notes_more = True
 
     def __init__(self, clock: VirtualClock) -> None:
         self.now_s = clock.now_s

@@ -16,6 +16,7 @@ class Attempt:
     def __init__(self, exchange: Exchange, scope: Scope, route: Route, held: Held, why_never: str) -> None:
         self.exchange = exchange
         self.unusual = exchange.mark_unusual()
+        self.unusual.scope, self.unusual.ran = scope, None
         self.scope = scope
         self.route = route
         self.held = held

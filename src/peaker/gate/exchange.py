@@ -23,6 +23,9 @@ class Host(Protocol):
     rewrites_start: bool
     """Responses get headers of the gate's: while it drains, or where a header says where they ran."""
 
+    notes_more: bool
+    """Sizes and the time of return are noted too: a route is being learned about, or the access log is on."""
+
     def rewrite(self, start: Message, exchange: Exchange) -> Message:
         """The `http.response.start` as the client gets it."""
         ...
@@ -90,7 +93,7 @@ class Exchange:
         self.status = 0
         self.bytes_sent = 0
         self.last_body_s = NOT_YET_S
-        self.returned_after_s: float
+        self.returned_after_s = NOT_YET_S
         self.unusual: Unusual | None = None
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -98,9 +101,11 @@ class Exchange:
         if message["type"] == "http.response.body":
             if message.get("more_body"):
                 return self._send_part(message)
-            self.bytes_sent += len(message.get("body", b""))
+            host = self._host
+            if host.notes_more:
+                self.bytes_sent += len(message.get("body", b""))
             # Before it is handed over: what `send` waits for from here on is the client.
-            self.last_body_s = self._host.now_s()
+            self.last_body_s = host.now_s()
         elif message["type"] == "http.response.start":
             self.status = message["status"]
             if self._host.rewrites_start:

@@ -1,8 +1,8 @@
 """The gate: a request stays on this worker, goes to a sibling, waits, is spilled to a function, or is refused.
 
-Almost every request finds a worker at rest and takes the short way: `Gate.__call__` -> `_run_here` -> the app. Any
-other is decided in `Gate._decide`, step by step, by `policy.admission.admit`. What finished requests tell is added
-up as they end; averages and estimates are made of it by `beat`, every 10 ms, off the short way.
+Almost every request finds a worker at rest and takes the short way: `Gate.__call__` -> the app. Any other is decided
+in `Gate._decide`, step by step, by `policy.admission.admit`. What finished requests tell is taken in by `beat`, every
+10 ms, off the short way.
 """
 
 from __future__ import annotations
@@ -75,12 +75,16 @@ class Gate:
         self._spiller = Spiller(settings, functions, row=row, slots=slots, usage=usage, clock=clock, chance=chance)
         log = settings.app.access_log
         access_log = AccessLog(log, settings.directory, clock, chance) if log else None
-        self._logs = access_log is not None
         self._routes = Routes(settings)
+        self._logs = self.notes_more = access_log is not None
         self._has_function_routes = any(rule.placement is Placement.FUNCTIONS for rule in self._routes.rules)
+        self._is_plain = not (self._logs or self._has_function_routes)
+        """No request needs more than a look at the room."""
         cpu = cpu_s if self._spiller.has_cpu_quota else None
         self._figures = Figures(settings, self._routes, usage, access_log, cpu)
+        self._finished = self._figures.finished
         self._room = Room(settings.servers, row=row, slots=slots, clock=clock)
+        self._running = self._room.running
         self._functions_line = WaitingLine(lambda: None)
         self._held_bytes = HeldBytes()
         self._apart = 0
@@ -93,44 +97,50 @@ class Gate:
         self.rewrites_start = self._says_where_it_ran
         self.now_s = clock.now_s
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Admit one request. A plain function: what it returns is to be awaited at once."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; raises what the app raises."""
         if scope["type"] != "http":
-            return self._pass_through(scope, receive, send)
-        room, now_s = self._room, self.now_s()
-        late_s = now_s - room.due_s
-        if late_s < room.late_s:  # noqa: PLR1730 - max() takes three times as long
-            late_s = room.late_s
-        exchange = Exchange(self, send, scope["method"], scope["path"], now_s, late_s)
-        if self._logs:
-            exchange.mark_unusual().scope = scope
-        if (
-            len(room.running) < room.newcomers_max
+            return await self._pass_through(scope, receive, send)
+        room, running, method, now_s = self._room, self._running, scope["method"], self.now_s()
+        late_s = room.late_s if now_s < room.due_s else max(room.late_s, now_s - room.due_s)
+        exchange = Exchange(self, send, method, scope["path"], now_s, late_s)
+        if not (
+            len(running) < room.newcomers_max
             and now_s < room.calm_until_s
-            and not (self._has_function_routes and not self._route_of(exchange).stays)
+            and (self._is_plain or self._stays(exchange, scope))
         ):
-            room.running.add(exchange)
-            return self._run_here(exchange, scope, receive)
-        return self._decide(exchange, scope, receive)
-
-    async def _run_here(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
-        """Call the app in this worker; the exchange is among the running."""
-        if exchange.method != "GET":
+            return await self._decide(exchange, scope, receive)
+        # What follows is `_run_here`, without its coroutine.
+        running.add(exchange)
+        if method != "GET":
             receive = exchange.timed(receive)
-        room = self._room
         try:
             await self._app(scope, receive, exchange.send)
         except BaseException:
-            exchange.mark_unusual().crashed = True
-            self._usage.add(_FAILED)
+            self._note_crash(exchange)
             raise
         finally:
             exchange.to_client = _nobody
-            exchange.returned_after_s = room.beat_due_s
-            room.running.discard(exchange)
-            self._figures.finished.append(exchange)
+            if self.notes_more:
+                exchange.returned_after_s = room.beat_due_s
+            running.discard(exchange)
+            self._finished.append(exchange)
             if room.is_tight:
                 self._slot_freed(exchange)
+
+    async def _run_here(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+        """Call the app in this worker; the exchange is among the running."""
+        try:
+            await self._app(scope, exchange.timed(receive), exchange.send)
+        except BaseException:
+            self._note_crash(exchange)
+            raise
+        finally:
+            exchange.to_client = _nobody
+            exchange.returned_after_s = self._room.beat_due_s
+            self._running.discard(exchange)
+            self._finished.append(exchange)
+            self._slot_freed(exchange)
 
     async def _decide(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         """Bring to its end one request that did not find this worker at rest."""
@@ -139,7 +149,6 @@ class Gate:
         route = self._route_of(exchange)
         held = Held(scope, receive, self._held_bytes, self._spill_body_bytes_max)
         attempt = Attempt(exchange, scope, route, held, self._spiller.why_never(scope, route))
-        attempt.unusual.ran = None
         try:
             is_done = False
             while not is_done:
@@ -166,7 +175,7 @@ class Gate:
                 self._usage.add(_WAITED)
             if not attempt.stayed:
                 exchange.to_client = _nobody
-                self._figures.finished.append(exchange)
+                self._finished.append(exchange)
             self._note_rest()
 
     def _look(self, attempt: Attempt) -> Decision:
@@ -289,6 +298,10 @@ class Gate:
         await send_response(attempt.exchange, refusal(reason, retry_after_s))
         return True
 
+    def _note_crash(self, exchange: Exchange) -> None:
+        exchange.mark_unusual().crashed = True
+        self._usage.add(_FAILED)
+
     def _note_gone(self) -> bool:
         self._usage.add(_CLIENT_GONE)
         return True
@@ -299,6 +312,12 @@ class Gate:
             self._room.take_grant()
             if not attempt.stayed:
                 self._room.grant()
+
+    def _stays(self, exchange: Exchange, scope: Scope) -> bool:
+        """Whether it may run here at all; the access log wants to know more about it."""
+        if self._logs:
+            exchange.mark_unusual().scope = scope
+        return self._route_of(exchange).stays
 
     def _route_of(self, exchange: Exchange) -> Route:
         return self._routes.of(exchange.method, exchange.path)
@@ -379,6 +398,7 @@ class Gate:
         if room.is_tight or self._beats % BEATS_PER_LOOK == 0:
             self._look_at_running(now_s)
         self._figures.fold(now_s, at_once=room.is_tight)
+        self.notes_more = self._logs or self._routes.is_learning
         room.find_limit(self._figures, now_s)
         room.grant()
         room.is_tight = room.is_full or self._is_draining or bool(self._streams)

@@ -102,6 +102,8 @@ class Routes:
         """By method and path; the gate looks here first."""
         self._by_key: dict[str, Route] = {}
         self._segments: dict[str, set[str]] = {}
+        self.is_learning = False
+        """Some route's answers are looked at to find out whether it may be spilled."""
         self._overflow = [Route(f"* {rule.path}*", rule, learns=False) for rule in self.rules]
 
     def of(self, method: str, path: str) -> Route:
@@ -123,6 +125,7 @@ class Routes:
             if len(self._by_key) >= ROUTES_MAX:
                 return self._overflow[rule_index]
             route = self._by_key[key] = Route(key, self.rules[rule_index], learns=True)
+            self.is_learning |= route.learns
         if len(path) <= PATH_CHARACTERS_MAX:
             if len(self.known) >= PATHS_MAX:
                 self.known.clear()
