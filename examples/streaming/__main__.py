@@ -21,7 +21,7 @@ from examples.streaming.observe import Moment, Observer
 from examples.streaming.show import Live, Outcome, console, summary
 from examples.streaming.viewers import viewers
 from peaker.settings import load_settings
-from peaker.traffic.trace import read_trace
+from peaker.traffic.trace import Trace, read_trace
 from peaker.units import parse_duration_s
 
 HERE = running.HERE
@@ -56,6 +56,12 @@ def settings_for(store: str) -> str:
     text = (HERE / "peaker.toml").read_text(encoding="utf-8")
     assert text.count(STORE_BY_HAND) == 1
     return text.replace(STORE_BY_HAND, store)
+
+
+def busiest_second(trace: Trace) -> int:
+    """The most requests that come within any second."""
+    steps = max(1, round(1 / trace.step_s))
+    return max(sum(trace.counts[first : first + steps]) for first in range(max(1, len(trace.counts) - steps + 1)))
 
 
 class Demonstration:
@@ -117,7 +123,7 @@ class Demonstration:
         trace, slots = self._trace, self._settings.servers.in_flight_max
         self._say(
             f"Serving {url}. {trace.total:,} requests will come in {trace.duration_s:.0f} s, "
-            f"{trace.mean_per_s:.0f} a second on average and {trace.peak_per_s:.0f} in the busiest; "
+            f"{trace.mean_per_s:.0f} a second on average and {busiest_second(trace):.0f} in the busiest; "
             f"two workers of {slots} slots serve about 200 a second."
         )
 
