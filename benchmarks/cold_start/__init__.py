@@ -7,6 +7,7 @@ import dataclasses
 import http.client
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -90,17 +91,14 @@ def forker(*arguments: str) -> Iterator[Callable[[], float]]:
         process.wait(10)
 
 
-def instances(host: RunningHost) -> dict[str, int]:
-    counts: dict[str, int] = host.function(FUNCTION)["instances"]
-    return counts
-
-
 def settled(host: RunningHost, *, spares: int) -> None:
     """Nothing but spares is left, and nothing is under way."""
     deadline_s = time.monotonic() + 30
     while True:
-        counts = instances(host)
-        if (counts["idle"], counts["spares"]) == (spares, spares) and not counts["starting"] + counts["ending"]:
+        function = host.function(FUNCTION)
+        counts: dict[str, int] = function["instances"]
+        is_quiet = not counts["starting"] + counts["ending"] and function["parked_pid"]
+        if (counts["idle"], counts["spares"]) == (spares, spares) and is_quiet:
             time.sleep(SETTLE_S)
             return
         assert time.monotonic() < deadline_s, counts
@@ -112,6 +110,19 @@ def first_answer_s(host: RunningHost, caller: Caller, *, spares: int) -> float:
     took_s, result = caller.timed(TITLE)
     check_title(result)
     assert result["peaker"]["cold"] is (spares == 0), result["peaker"]
+    return took_s
+
+
+def forked_answer_s(host: RunningHost, caller: Caller) -> float:
+    """As the second of two requests that come together: nothing is parked, so the fork is in the way."""
+    settled(host, spares=0)
+    os.kill(host.function(FUNCTION)["parked_pid"], signal.SIGKILL)
+    while host.function(FUNCTION)["parked_pid"]:
+        time.sleep(0.001)
+    time.sleep(SETTLE_S)
+    took_s, result = caller.timed(TITLE)
+    check_title(result)
+    assert result["peaker"]["cold"], result["peaker"]
     return took_s
 
 
@@ -140,6 +151,7 @@ def measure_starts(rounds: int, samples: int) -> Rounds:
             "bare fork": (bare, samples),
             "fork of the image": (image, samples),
             "cold": (lambda: first_answer_s(cold_host, cold, spares=0), samples),
+            "cold, none parked": (lambda: forked_answer_s(cold_host, cold), samples),
             "spare": (lambda: first_answer_s(spare_host, spare, spares=1), samples),
             "spare, touched": (lambda: first_answer_s(touched_host, touched, spares=1), samples),
             "warm": (lambda: warm_s(warm), samples * 10),
@@ -152,20 +164,26 @@ def measure_starts(rounds: int, samples: int) -> Rounds:
     return found
 
 
-def measure_burst(repeats: int) -> tuple[list[float], float]:
-    """Seconds from nothing to a hundred instances that all answered, and MB of each in proportion."""
+def measure_burst(repeats: int) -> tuple[list[float], float, float]:
+    """Seconds from nothing to a hundred that all answered, MB of each in proportion, MB of the parked copy."""
     seconds = []
-    with RunningHost(settings(keep_alive_s=1.0)) as host:
-        zygote = int(host.function(FUNCTION)["zygote_pid"])
-        with tempfile.TemporaryDirectory() as folder:
-            barrier = Path(folder) / "barrier.sock"
-            alone_mb = proportional_mb(zygote)
-            for _ in range(repeats):
-                settled(host, spares=0)
-                seconds.append(together(host, barrier, "together")[0])
-            _, pids = together(host, barrier, "collect")
-            all_mb = sum(proportional_mb(pid) for pid in (zygote, *pids))
-    return seconds, (all_mb - alone_mb) / BURST
+    with RunningHost(settings(keep_alive_s=1.0)) as host, tempfile.TemporaryDirectory() as folder:
+        barrier = Path(folder) / "barrier.sock"
+        settled(host, spares=0)
+        parked_mb = memory_mb(host.function(FUNCTION)["parked_pid"], "Private_Dirty:")
+        alone_mb = ahead_mb(host)
+        for _ in range(repeats):
+            settled(host, spares=0)
+            seconds.append(together(host, barrier, "together")[0])
+        _, pids = together(host, barrier, "collect")
+        all_mb = ahead_mb(host) + sum(memory_mb(pid, "Pss:") for pid in pids)
+    return seconds, (all_mb - alone_mb) / BURST, parked_mb
+
+
+def ahead_mb(host: RunningHost) -> float:
+    """What is there without an instance: the zygote and the parked copy."""
+    function = host.function(FUNCTION)
+    return sum(memory_mb(function[pid], "Pss:") for pid in ("zygote_pid", "parked_pid") if function[pid])
 
 
 def together(host: RunningHost, barrier: Path, route: str) -> tuple[float, list[int]]:
@@ -192,9 +210,9 @@ def together(host: RunningHost, barrier: Path, route: str) -> tuple[float, list[
     return took_s, pids
 
 
-def proportional_mb(pid: int) -> float:
+def memory_mb(pid: int, kind: str) -> float:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) / 1024
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(kind)) / 1024
 
 
 def percentile(values: Sequence[float], fraction: float) -> float:
@@ -232,11 +250,12 @@ def run(options: list[str]) -> list[Result]:
     parser.add_argument("--bursts", type=int, default=7)
     chosen = parser.parse_args(options)
     found = measure_starts(chosen.rounds, chosen.samples)
-    seconds, instance_mb = measure_burst(chosen.bursts)
+    seconds, instance_mb, parked_mb = measure_burst(chosen.bursts)
     burst = f"slowest {max(seconds):.3f}, quickest {min(seconds):.3f}, {os.cpu_count()} cores"
     return [
         *figures(found).values(),
         ratio(found, "fresh process", "cold", at_least, 100),
+        ratio(found, "fresh process", "cold, none parked", at_least, 100),
         ratio(found, "cold", "fork of the image", at_most, 4),
         ratio(found, "cold", "bare fork", at_most, 15),
         ratio(found, "spare", "fork of the image", at_most, 1.6),
@@ -244,4 +263,5 @@ def run(options: list[str]) -> list[Result]:
         ratio(found, "spare, touched", "bare fork", at_most, 3),
         at_most(f"0 to {BURST} instances, all answering", statistics.median(seconds), 0.6, "s", burst),
         at_most("proportional memory of an instance", instance_mb, 6, "MB", f"of {BURST}, after a collection in each"),
+        Result("memory of the parked copy", parked_mb, "MB", detail="its own pages"),
     ]

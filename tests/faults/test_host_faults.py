@@ -87,6 +87,12 @@ def hosted(**settings: Any) -> Callable[[Callable[[RunningHost], Coroutine[Any, 
     return decorate
 
 
+def instances_of(host: RunningHost) -> list[int]:
+    """Processes forked for requests or as spares: all that the zygote forked but the copy that is parked."""
+    function = host.function("f")
+    return [pid for pid in children_of(function["zygote_pid"]) if pid != function["parked_pid"]]
+
+
 def children_of(pid: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -230,16 +236,14 @@ async def test_spares_are_there_before_the_first_request_and_idle_instances_end(
         await asyncio.gather(*(invoke(client, do="sleep", s=0.1) for _ in range(4)))
     await until(lambda: host.function("f")["instances"]["idle"] == 2)
     assert host.function("f")["totals"]["cold_starts"] <= 2
-    zygote_pid = host.function("f")["zygote_pid"]
-    await until(lambda: len(children_of(zygote_pid)) == 2)
+    await until(lambda: len(instances_of(host)) == 2)
 
 
 @hosted(keep_alive_s=0.1)
 async def test_without_spares_the_function_goes_to_zero(host: RunningHost) -> None:
     async with caller(host) as client:
         await asyncio.gather(*(invoke(client) for _ in range(4)))
-    zygote_pid = host.function("f")["zygote_pid"]
-    await until(lambda: children_of(zygote_pid) == [])
+    await until(lambda: instances_of(host) == [])
 
 
 @hosted(
@@ -254,7 +258,7 @@ async def test_a_shared_resource_holds_instances_below_its_connections(host: Run
         # 7 - 2 workers x 2 = 3 at a time: three run, and the others wait until their callers leave.
         assert sum(isinstance(outcome, Reply) for outcome in outcomes) == 3
         assert all(isinstance(each, Reply | DeadlineExceeded | Throttled) for each in outcomes)
-        assert len(children_of(host.function("f")["zygote_pid"])) == 3
+        assert len(instances_of(host)) == 3
 
 
 @hosted(like="lambda", memory_mb=512)

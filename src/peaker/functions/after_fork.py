@@ -17,7 +17,7 @@ WRITABLE_PATHS = ("/tmp", "/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/d
 
 
 def take_over(order: dict[str, Any], log_fd: int | None, join_fds: Iterable[int], close_fds: Iterable[int]) -> None:
-    """Become a process of its own: session, cgroups, output, limits, chance and environment.
+    """Become a process of its own: session, cgroups, output, limits and environment; runs nothing of the user's.
 
     Args:
         order: `name`, and where they apply `address_space_bytes`, `read_only`, `dies_with_parent`.
@@ -43,6 +43,10 @@ def take_over(order: dict[str, Any], log_fd: int | None, join_fds: Iterable[int]
     if order.get("read_only"):
         kernel.make_disk_read_only(WRITABLE_PATHS)
     os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = order["name"]
+
+
+def begin() -> None:
+    """Let the user's code go on: with chance of its own, collections, and the hooks it has for this moment."""
     _reseed()
     gc.enable()
     _run_after_restore_hooks()

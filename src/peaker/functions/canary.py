@@ -8,19 +8,23 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
-from peaker.functions import frames, proc
+from peaker.functions import frames, proc, working_set
 from peaker.functions.web import warm_up_event
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How it went; `failure` is "" where all went well, `kind` is `import`, `start` or `canary`."""
+    """How it went; `failure` is "" where all went well, `kind` is `import`, `start` or `canary`.
+
+    `written` is the memory it took copies of.
+    """
 
     kind: str = ""
     failure: str = ""
+    written: working_set.Ranges = field(default_factory=list)
 
 
 def try_fork(become_instance: Callable[[int], NoReturn], warm_up: str, limit_s: float) -> Trial:
@@ -36,6 +40,8 @@ def try_fork(become_instance: Callable[[int], NoReturn], warm_up: str, limit_s: 
     theirs.close()
     with ours:
         trial = _question(ours, warm_up, time.monotonic() + limit_s, limit_s)
+        if not trial.failure:
+            trial = replace(trial, written=working_set.written_by(pid))
     proc.kill_group(pid)
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)

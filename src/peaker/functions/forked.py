@@ -40,7 +40,7 @@ class Instance(asyncio.Protocol):
         self.name = name
         self.pid = 0
         self.started_at_s = time.monotonic()
-        """Monotonic time at which the fork was asked for."""
+        """Monotonic time at which the instance was asked for."""
         self.init_ms = 0.0
         """From there to ready: fork, imports that were left to do, lifespan."""
         self.inherited_bytes = 0
@@ -92,6 +92,14 @@ class Instance(asyncio.Protocol):
         if self._kill_reason:
             self.kill()
         self._become_ready()
+        return True
+
+    def begin(self) -> bool:
+        """Have a parked copy become an instance, whose start counts from now; False if it is none any more."""
+        if not self.alive or self._transport is None or self._ready.done():
+            return False
+        self._transport.write(frames.pack({"kind": "begin"}))
+        self.started_at_s = time.monotonic()
         return True
 
     def start_failed(self, error: PeakerError) -> None:

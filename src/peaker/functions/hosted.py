@@ -95,6 +95,7 @@ class HostedFunction:
             "rung": launcher.rung.value,
             "rung_reason": launcher.rung_reason,
             "zygote_pid": launcher.zygote_pid,
+            "parked_pid": launcher.parked_pid,
             "zygote_rss_bytes": launcher.zygote_rss_bytes,
             "warnings": launcher.warnings,
         }

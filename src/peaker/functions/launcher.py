@@ -24,6 +24,7 @@ from peaker.functions.forked import Instance
 from peaker.functions.function_environment import function_environment
 from peaker.functions.limits import Enclosure, Limits
 from peaker.functions.outcome import InstanceDied, Outcome
+from peaker.functions.parking import Parking
 from peaker.functions.rung import Rung
 from peaker.functions.zygote_link import Event, ZygoteLink
 from peaker.settings import Settings
@@ -93,11 +94,17 @@ class Launcher:
         self._by_pid: dict[int, Instance] = {}
         self._next: Enclosure | None = None
         self._watchdog: asyncio.TimerHandle | None = None
+        self._parking = Parking(self._fork_parked)
 
     @property
     def zygote_pid(self) -> int:
         """0 while there is none."""
         return self._zygote.pid if self._zygote is not None else 0
+
+    @property
+    def parked_pid(self) -> int:
+        """Of the copy that waits to become an instance, 0 while there is none."""
+        return self._parking.pid
 
     async def start(self) -> None:
         """Start the zygote at the best safe rung; also used again after `on_death`. Living instances are not touched.
@@ -124,6 +131,7 @@ class Launcher:
         except OSError as error:
             self._kill_zygote()
             raise AppStartError(f"function {self.spec.name} gets no cgroup: {error}.") from error
+        self._park_later()
 
     async def _prepare_zygote(self) -> Event:
         """Start a process and wait until it is ready or says why it is not; a step that hangs counts as unsafe."""
@@ -173,9 +181,15 @@ class Launcher:
             )
 
     def _kill_zygote(self) -> None:
+        self._parking.empty()
         zygote, self._zygote = self._zygote, None
         if zygote is not None:
             zygote.kill()
+
+    def _park_later(self) -> None:
+        # Not like Lambda, whose pace of starts is modelled: a copy ahead would change nothing but memory.
+        if not self._is_like_lambda:
+            self._parking.fill_later()
 
     async def fork(self) -> Instance:
         """Fork an instance and wait until it is ready to run; safe to call many at once.
@@ -185,28 +199,44 @@ class Launcher:
             AppStartError: the instance did not get ready (its lifespan failed, it died, it took too long).
             Unavailable: there is no zygote now, or the system would not fork.
         """
-        zygote = self._zygote
-        if zygote is None:
-            raise Unavailable(f"function {self.spec.name} has no zygote now.")
+        instance = self._parking.take() or await self._fork_now(parked=False)
+        self._park_later()
         try:
-            instance, channel = self._ask_for_fork(zygote)
-        except (OSError, BufferError) as error:
-            raise Unavailable(f"function {self.spec.name} cannot fork: {error}.") from error
-        try:
-            # While the zygote forks, the host prepares its own end, and what the next fork needs.
-            await instance.connect(channel)
-            self._prepare_next()
             await instance.ready(self._settings.servers.start_s_max)
-        except OSError as error:
-            instance.abandon()
-            raise Unavailable(f"function {self.spec.name} cannot reach its instance: {error}.") from error
         except BaseException:
             instance.abandon()
             raise
         self._watch_memory()
         return instance
 
-    def _ask_for_fork(self, zygote: ZygoteLink) -> tuple[Instance, socket.socket]:
+    async def _fork_parked(self) -> Instance:
+        return await self._fork_now(parked=True)
+
+    async def _fork_now(self, *, parked: bool) -> Instance:
+        """Ask the zygote for a copy; while it forks, the host prepares its own end, and what the next fork needs.
+
+        Raises:
+            Unavailable: as `fork`.
+        """
+        zygote = self._zygote
+        if zygote is None:
+            raise Unavailable(f"function {self.spec.name} has no zygote now.")
+        try:
+            instance, channel = self._ask_for_fork(zygote, parked=parked)
+        except (OSError, BufferError) as error:
+            raise Unavailable(f"function {self.spec.name} cannot fork: {error}.") from error
+        try:
+            await instance.connect(channel)
+            self._prepare_next()
+        except OSError as error:
+            instance.abandon()
+            raise Unavailable(f"function {self.spec.name} cannot reach its instance: {error}.") from error
+        except BaseException:
+            instance.abandon()
+            raise
+        return instance
+
+    def _ask_for_fork(self, zygote: ZygoteLink, *, parked: bool) -> tuple[Instance, socket.socket]:
         """Make what an instance needs and send the zygote its share; nothing is left where that fails."""
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as given_away:
             enclosure = self._take_enclosure()
@@ -224,7 +254,7 @@ class Launcher:
             self._number += 1
             bounds = self._bounds(instance)
             zygote.send(
-                {"command": "fork", "id": self._number, **bounds},
+                {"command": "fork", "id": self._number, "parked": parked, **bounds},
                 [theirs.fileno(), instance.log_pipe.write_fd, *join_fds],
             )
             self._starting[self._number] = instance
@@ -340,6 +370,7 @@ class Launcher:
     def _zygote_ended(self, how: str) -> None:
         """Its process is gone, by whatever hand; its instances are our children now and go on."""
         self._release_next()
+        self._parking.empty()
         starting, self._starting = self._starting, {}
         for instance in starting.values():
             instance.start_failed(Unavailable(f"the zygote of function {self.spec.name} {how} while it forked."))
@@ -377,6 +408,7 @@ class Launcher:
 
     async def stop(self) -> None:
         """End the zygote and all instances and remove what was made for them."""
+        self._parking.empty()
         zygote, self._zygote = self._zygote, None
         instances = list(self._instances.values())
         for instance in instances:

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from peaker.app import FunctionSpec
 from peaker.errors import AppImportError, AppStartError
-from peaker.functions import after_fork, canary, instance, kernel, preparation, proc
+from peaker.functions import after_fork, canary, frames, instance, kernel, preparation, proc, working_set
 from peaker.functions.fork_safety import find_hazards
 from peaker.functions.rung import Rung
 from peaker.units import KIB
@@ -46,6 +46,7 @@ class Zygote:
         self._code: Callable[..., Any] | None = None
         self._order: dict[str, Any] = {}
         self._cannot_enter = ""
+        self._written: working_set.Ranges = []
 
     def run(self) -> int:
         """Prepare, then serve the host until it is gone; returns the exit code."""
@@ -97,6 +98,7 @@ class Zygote:
                 "failed" if rung is Rung.FRESH else "unsafe", error=trial.kind, step="canary", text=trial.failure
             )
             return False
+        self._written = trial.written
         virtual_bytes, resident_bytes = proc.memory_bytes()
         self._tell("ready", resident_bytes=resident_bytes, virtual_bytes=virtual_bytes)
         return True
@@ -196,7 +198,11 @@ class Zygote:
             log_fd, join_fds = (rest[0], rest[1:]) if rest else (None, [])
             after_fork.take_over(message, log_fd, join_fds, [self._control.detach(), self._wake_read, self._wake_write])
             channel = socket.socket(fileno=channel_fd)
-            code = instance.serve(spec, self._order["directory"], self._code, channel)
+            if message.get("parked") and not self._wait_parked(channel):
+                code = 0
+            else:
+                after_fork.begin()
+                code = instance.serve(spec, self._order["directory"], self._code, channel)
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:  # noqa: BLE001 - the child must not unwind into the zygote; its last word is its log
@@ -204,6 +210,11 @@ class Zygote:
         finally:
             after_fork.flush()
             os._exit(code & 0xFF)
+
+    def _wait_parked(self, channel: socket.socket) -> bool:
+        """In the child: take copies of the pages an instance will write to, and wait; False once nobody wants it."""
+        working_set.copy_ahead(self._written)
+        return frames.receive(channel) is not None
 
     def _reap(self) -> None:
         """Take in all children that have ended; kill what is left of an ended instance's process group."""
