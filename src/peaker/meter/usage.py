@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -64,6 +65,12 @@ def bucket_end_s(bucket: int) -> float:
     return float(2.0 ** (_FIRST_OCTAVE + (bucket + 1) / _BUCKETS_PER_OCTAVE) / 1e6)
 
 
+_SHORT_S = 0.016
+_SHORT = bytes(bucket_of((latency_us + 0.5) / 1e6) for latency_us in range(16_000))
+"""The bucket of each latency below _SHORT_S, by whole microseconds: a third of what the logarithm takes. A latency
+within half a microsecond of a bucket's end may be counted beside it."""
+
+
 class UsageRow:
     """One worker's counters; `add` and `latency` are on the request path."""
 
@@ -83,10 +90,14 @@ class UsageRow:
         self._cells[self._histogram_start + ran * BUCKETS + bucket_of(latency_s)] += 1
 
     def latencies(self, ran: Ran, latencies_s: list[float]) -> None:
-        """Count many finished requests in the histogram of where they ran."""
+        """Count many finished requests in the histogram of where they ran, a quarter of a microsecond each."""
         cells, start = self._cells, self._histogram_start + ran * BUCKETS
-        for latency_s in latencies_s:
-            cells[start + bucket_of(latency_s)] += 1
+        buckets = [
+            _SHORT[int(latency_s * 1e6)] if 0.0 <= latency_s < _SHORT_S else bucket_of(latency_s)
+            for latency_s in latencies_s
+        ]
+        for bucket, count in Counter(buckets).items():
+            cells[start + bucket] += count
 
 
 @dataclass(frozen=True, slots=True)
