@@ -6,8 +6,8 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,9 @@ CPU_US_MAX = 4.0
 P99_MAX = 1.15
 OPEN_SHARE = 0.5
 """Fixed arrival rate, as a share of what the server without the gate carries."""
+
+RESTART = 3
+WARM_UP_S = 0.5
 
 NOISE_MAX = {"throughput": 0.03, "p99": 0.10}
 """Where plain against plain is further from 1 than this, nothing is proved."""
@@ -71,13 +74,14 @@ class Generator:
 @contextmanager
 def running(app: str) -> Iterator[tuple[dict[str, Server], Generator]]:
     cores = sorted(os.sched_getaffinity(0))
-    servers = {kind: Server(app, "gate" if kind == "gate" else "plain", cores[0]) for kind in VARIANTS}
-    generator = Generator(cores[-1])
-    try:
+    with ExitStack() as stack:
+        servers = {}
+        for kind in VARIANTS:
+            servers[kind] = Server(app, "gate" if kind == "gate" else "plain", cores[0])
+            stack.callback(servers[kind].stop)
+        generator = Generator(cores[-1])
+        stack.callback(generator.stop)
         yield servers, generator
-    finally:
-        for process in (*servers.values(), generator):
-            process.stop()
 
 
 def turns(rounds: int) -> Iterator[Sequence[str]]:
@@ -87,37 +91,51 @@ def turns(rounds: int) -> Iterator[Sequence[str]]:
         yield VARIANTS[shift:] + VARIANTS[:shift]
 
 
-def saturate(app: str, rounds: int, seconds: float) -> dict[str, list[dict[str, float]]]:
-    """Requests a second and CPU a request of each variant, round by round."""
-    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in VARIANTS}
-    with running(app) as (servers, generator):
-        for kind in VARIANTS:
-            generator.run(port=servers[kind].port, loop="closed", seconds=1.0)  # warm-up
-        for order in turns(rounds):
-            for kind in order:
-                before_s = servers[kind].cpu_s()
-                answer = generator.run(port=servers[kind].port, loop="closed", seconds=seconds)
-                cpu_us = (servers[kind].cpu_s() - before_s) / answer["done"] * 1e6
-                found[kind].append({"per_second": answer["done"] / answer["seconds"], "cpu_us": cpu_us})
+Found = dict[str, list[dict[str, float]]]
+"""Figures of each variant, round by round."""
+
+Measure = Callable[[Generator, Server, int], dict[str, float]]
+
+
+def compare(app: str, rounds: int, measure: Measure) -> Found:
+    """Every variant in every round.
+
+    Fresh servers every RESTART rounds: where a process happens to lie in memory decides about a microsecond a request,
+    for as long as it lives.
+    """
+    found: Found = {kind: [] for kind in VARIANTS}
+    for first in range(0, rounds, RESTART):
+        with running(app) as (servers, generator):
+            for kind in VARIANTS:
+                generator.run(port=servers[kind].port, loop="closed", seconds=WARM_UP_S)
+            for number, order in enumerate(turns(min(RESTART, rounds - first)), first):
+                for kind in order:
+                    found[kind].append(measure(generator, servers[kind], number))
     return found
 
 
-def at_fixed_rate(app: str, rounds: int, seconds: float, per_second: float) -> dict[str, list[dict[str, float]]]:
-    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in VARIANTS}
-    with running(app) as (servers, generator):
-        for kind in VARIANTS:
-            generator.run(port=servers[kind].port, loop="closed", seconds=1.0)
-        for seed, order in enumerate(turns(rounds)):
-            for kind in order:
-                found[kind].append(
-                    generator.run(
-                        port=servers[kind].port, loop="open", seconds=seconds, per_second=per_second, seed=seed
-                    )
-                )
-    return found
+def saturate(app: str, rounds: int, seconds: float) -> Found:
+    """Requests a second and CPU a request."""
+
+    def measure(generator: Generator, server: Server, _: int) -> dict[str, float]:
+        before_s = server.cpu_s()
+        answer = generator.run(port=server.port, loop="closed", seconds=seconds)
+        cpu_us = (server.cpu_s() - before_s) / answer["done"] * 1e6
+        return {"per_second": answer["done"] / answer["seconds"], "cpu_us": cpu_us}
+
+    return compare(app, rounds, measure)
 
 
-def ratios(found: dict[str, list[dict[str, float]]], kind: str, figure: str) -> list[float]:
+def at_fixed_rate(app: str, rounds: int, seconds: float, per_second: float) -> Found:
+    """Percentiles of latency at this rate; the same arrivals for each variant of a round."""
+
+    def measure(generator: Generator, server: Server, number: int) -> dict[str, float]:
+        return generator.run(port=server.port, loop="open", seconds=seconds, per_second=per_second, seed=number)
+
+    return compare(app, rounds, measure)
+
+
+def ratios(found: Found, kind: str, figure: str) -> list[float]:
     pairs = zip(found[kind], found["plain"], strict=True)
     return [one[figure] / other[figure] for one, other in pairs]
 
@@ -134,7 +152,7 @@ def proved(result: Result, noise: float, limit: float) -> Result:
     return Result(result.name, result.value, result.unit, result.bar, None, f"{result.detail}; too noisy")
 
 
-def of_saturation(app: str, found: dict[str, list[dict[str, float]]]) -> list[Result]:
+def of_saturation(app: str, found: Found) -> list[Result]:
     gate, again = ratios(found, "gate", "per_second"), ratios(found, "again", "per_second")
     noise = statistics.median(again)
     plain = statistics.median(row["per_second"] for row in found["plain"])
@@ -160,7 +178,7 @@ def of_saturation(app: str, found: dict[str, list[dict[str, float]]]) -> list[Re
     return results
 
 
-def of_fixed_rate(app: str, per_second: float, found: dict[str, list[dict[str, float]]]) -> Result:
+def of_fixed_rate(app: str, per_second: float, found: Found) -> Result:
     gate, again = ratios(found, "gate", "p99_us"), ratios(found, "again", "p99_us")
     noise = statistics.median(again)
     plain = statistics.median(row["p99_us"] for row in found["plain"])

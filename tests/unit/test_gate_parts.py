@@ -322,7 +322,7 @@ def test_a_limit_is_found_in_windows_from_the_slowness_of_each_route(
         for _ in range(times):
             exchange = Exchange(gate, done, "GET", path, gate.now_s() - took_s, 0.0)
             exchange.status, exchange.last_body_s, exchange.returned_after_s = 200, gate.now_s(), 0.0
-            figures.finished.append(exchange)
+            figures.kept.append(exchange)
 
     def second(shares: tuple[int, int], took_s: tuple[float, float]) -> None:
         for _ in range(10):

@@ -24,7 +24,7 @@ class Host(Protocol):
     """Responses get headers of the gate's: while it drains, or where a header says where they ran."""
 
     notes_more: bool
-    """Sizes and the time of return are noted too: a route is being learned about, or the access log is on."""
+    """Sizes are noted too: a route is being learned about, or the access log is on."""
 
     def rewrite(self, start: Message, exchange: Exchange) -> Message:
         """The `http.response.start` as the client gets it."""
@@ -60,8 +60,8 @@ class Exchange:
     """Watches the messages of one response.
 
     `send` is a plain function that returns the server's own awaitable, so that watching a plain response costs no
-    coroutine. What is kept of a finished exchange until the next beat are figures: the request itself is let go at
-    once, or what it keeps alive would go through the collector's generations (measured at 4 us a request).
+    coroutine. Of a finished exchange that is kept until the next beat only figures are left: the request itself is let
+    go at once, or what it keeps alive would go through the collector's generations (measured at 4 us a request).
 
     `began_s` is when the gate got it and `late_s` how much earlier its head was readable; `last_body_s` when its last
     byte was handed over; `returned_after_s` when the last beat before its app's return was due.
@@ -93,7 +93,7 @@ class Exchange:
         self.status = 0
         self.bytes_sent = 0
         self.last_body_s = NOT_YET_S
-        self.returned_after_s = NOT_YET_S
+        self.returned_after_s: float
         self.unusual: Unusual | None = None
 
     def send(self, message: Message) -> Awaitable[None]:

@@ -19,7 +19,7 @@ from peaker.gate.access_log import AccessLog
 from peaker.gate.answers import RAN_HEADER, failure, refusal, send_response
 from peaker.gate.attempt import Attempt
 from peaker.gate.exchange import Exchange
-from peaker.gate.figures import Figures
+from peaker.gate.figures import KEPT_PER_BEAT, Figures
 from peaker.gate.held import Held, HeldBytes
 from peaker.gate.room import Room
 from peaker.gate.routes import Route, Routes
@@ -82,7 +82,7 @@ class Gate:
         """No request needs more than a look at the room."""
         cpu = cpu_s if self._spiller.has_cpu_quota else None
         self._figures = Figures(settings, self._routes, usage, access_log, cpu)
-        self._finished = self._figures.finished
+        self._kept, self._latencies_s = self._figures.kept, self._figures.latencies_s
         self._room = Room(settings.servers, row=row, slots=slots, clock=clock)
         self._running = self._room.running
         self._functions_line = WaitingLine(lambda: None)
@@ -120,11 +120,14 @@ class Gate:
             self._note_crash(exchange)
             raise
         finally:
-            exchange.to_client = _nobody
-            if self.notes_more:
-                exchange.returned_after_s = room.beat_due_s
             running.discard(exchange)
-            self._finished.append(exchange)
+            kept = self._kept
+            if len(kept) < KEPT_PER_BEAT or exchange.unusual is not None or exchange.status >= 500:
+                exchange.to_client = _nobody
+                exchange.returned_after_s = room.beat_due_s
+                kept.append(exchange)
+            else:
+                self._latencies_s.append(exchange.last_body_s - now_s + late_s)
             if room.is_tight:
                 self._slot_freed(exchange)
 
@@ -139,7 +142,7 @@ class Gate:
             exchange.to_client = _nobody
             exchange.returned_after_s = self._room.beat_due_s
             self._running.discard(exchange)
-            self._finished.append(exchange)
+            self._kept.append(exchange)
             self._slot_freed(exchange)
 
     async def _decide(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
@@ -175,7 +178,7 @@ class Gate:
                 self._usage.add(_WAITED)
             if not attempt.stayed:
                 exchange.to_client = _nobody
-                self._finished.append(exchange)
+                self._kept.append(exchange)
             self._note_rest()
 
     def _look(self, attempt: Attempt) -> Decision:
