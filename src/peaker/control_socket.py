@@ -387,7 +387,7 @@ async def _ready_hello(path: Path, deadline_s: float) -> Hello:
     seen: asyncio.Queue[Hello | None] = asyncio.Queue()
     client = await ControlClient.connect(path, on_status=seen.put_nowait, on_lost=lambda: seen.put_nowait(None))
     try:
-        hello: Hello | None = await client.hello(timeout_s=max(0.01, deadline_s - loop.time()))
+        hello: Hello | None = await _hello_or_last_words(client, seen, timeout_s=max(0.01, deadline_s - loop.time()))
         while hello is not None and hello.status is Status.STARTING:
             async with asyncio.timeout_at(deadline_s):
                 hello = await seen.get()
@@ -400,3 +400,14 @@ async def _ready_hello(path: Path, deadline_s: float) -> Hello:
     if hello.status is not Status.READY:
         raise CommandRefused(f"{hello.process} is {hello.status.value}. {hello.error}".strip(), where=str(path))
     return hello
+
+
+async def _hello_or_last_words(client: ControlClient, seen: asyncio.Queue[Hello | None], *, timeout_s: float) -> Hello:
+    """The reply to hello; where the process ended before it replied, the status it had pushed just before."""
+    try:
+        return await client.hello(timeout_s=timeout_s)
+    except ControlUnavailable:
+        last = None if seen.empty() else seen.get_nowait()
+        if last is None:
+            raise
+        return last

@@ -277,6 +277,29 @@ def test_waiting_for_ready_ends_with_the_status_that_comes(run: Any, tmp_path: P
     run(main())
 
 
+def test_a_failure_pushed_by_a_process_that_ends_before_it_replies_is_heard(run: Any, tmp_path: Path) -> None:
+    """1. A process accepts. 2. It pushes its failure. 3. It ends with the hello unread."""
+    path = tmp_path / "w.sock"
+    failed = Hello(process="worker-3", pid=1, generation=2, status=Status.FAILED, error="no module named 'shop'.")
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            listener.setblocking(False)
+            waiting = asyncio.ensure_future(wait_until_ready(path, timeout_s=2))
+            connection, _ = await loop.sock_accept(listener)
+            with connection:
+                await loop.sock_sendall(
+                    connection, json.dumps({"event": "status", **failed.to_json()}).encode() + b"\n"
+                )
+        with pytest.raises(CommandRefused, match=r"worker-3 is failed\. no module named 'shop'"):
+            await waiting
+
+    run(main())
+
+
 def test_the_socket_is_private_and_a_stale_file_does_not_block_a_start(run: Any, tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "sockets" / "w.sock"
