@@ -154,7 +154,7 @@ def test_a_spilled_request_whose_client_goes_away_is_counted_and_billed() -> Non
                 assert workers.slots(0)["spilling"] == 1
                 writer.close()
                 await writer.wait_closed()
-                await asyncio.sleep(0)
+                await eventually(lambda: workers.slots(0)["connections"] == 0)
                 go_on.set()
                 await eventually(lambda: workers.usage().counters["on_function"] == 1)
                 counters = workers.usage().counters

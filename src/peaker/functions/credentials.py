@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import os
 import secrets
+import tempfile
 import string
 from pathlib import Path
 
@@ -66,11 +67,11 @@ def _create(path: Path) -> None:
         f"[{PROFILE}]\naws_access_key_id = {access_key_id}\naws_secret_access_key = {secrets.token_urlsafe(30)}\n"
         "region = us-east-1\n"
     )
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh.unlink(missing_ok=True)
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # A name of its own (mode 0600): threads of one process may be at it at once, as well as processes.
+        descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+        fresh = Path(name)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
         try:
