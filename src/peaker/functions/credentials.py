@@ -8,8 +8,8 @@ from __future__ import annotations
 import configparser
 import os
 import secrets
-import tempfile
 import string
+import tempfile
 from pathlib import Path
 
 from peaker.errors import StateError
