@@ -157,7 +157,8 @@ async def test_a_killed_host_leaves_nothing_behind_and_starts_again_in_its_place
 @hosted(starts_in_flight_max=1, handler="slow_start:handler")
 async def test_a_caller_that_leaves_while_it_waits_costs_no_invocation(host: RunningHost) -> None:
     async with caller(host) as client:
-        with pytest.raises(DeadlineExceeded):
+        # Caller and host count the same 50 ms: whichever is first tells.
+        with pytest.raises((DeadlineExceeded, Throttled)):
             await invoke(client, "left-early", timeout_s=0.05)
         await invoke(client, "stayed")
         await until(lambda: "REPORT RequestId: stayed" in host.log_text())
