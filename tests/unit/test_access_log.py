@@ -43,9 +43,10 @@ def exchange(path: bytes = b"/films/%C3%A9t%C3%A9", headers: tuple[tuple[bytes, 
         "client": ("10.0.0.7", 5000),
         "query_string": b"token=secret",
     }
-    made = Exchange(Host(CLOCK), send, "GET", "/", 49.95, 0.05)
+    made = Exchange(Host(CLOCK), scope, send, 49.95)
     made.mark_unusual().scope = scope
     made.status, made.last_body_s, made.bytes_sent = 200, 49.98, 12
+    made.forget_request(0.05, 0.0)
     return made
 
 

@@ -126,7 +126,9 @@ def exchange_with(gate: Clocked, client_takes_s: float = 0.0) -> Exchange:
     async def send(_: Message) -> None:
         gate.clock.advance(client_takes_s)
 
-    return Exchange(gate, send, "GET", "/", gate.now_s(), 0.0)
+    exchange = Exchange(gate, {"method": "GET", "path": "/"}, send, gate.now_s())
+    exchange.late_s = 0.0
+    return exchange
 
 
 def start(status: int = 200) -> Message:
@@ -320,8 +322,9 @@ def test_a_limit_is_found_in_windows_from_the_slowness_of_each_route(
 
     def finish(path: str, took_s: float, times: int) -> None:
         for _ in range(times):
-            exchange = Exchange(gate, done, "GET", path, gate.now_s() - took_s, 0.0)
-            exchange.status, exchange.last_body_s, exchange.returned_after_s = 200, gate.now_s(), 0.0
+            exchange = Exchange(gate, {"method": "GET", "path": path}, done, gate.now_s() - took_s)
+            exchange.status, exchange.last_body_s = 200, gate.now_s()
+            exchange.forget_request(0.0, 0.0)
             figures.kept.append(exchange)
 
     def second(shares: tuple[int, int], took_s: tuple[float, float]) -> None:

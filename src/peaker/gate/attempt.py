@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from peaker.app import Scope
 from peaker.gate.exchange import Exchange
 from peaker.gate.held import Held
 from peaker.gate.routes import Route
@@ -13,11 +12,12 @@ from peaker.policy.placement import Placement
 class Attempt:
     """A request that did not find its worker at rest."""
 
-    def __init__(self, exchange: Exchange, scope: Scope, route: Route, held: Held, why_never: str) -> None:
+    def __init__(self, exchange: Exchange, route: Route, held: Held, why_never: str, late_s: float) -> None:
         self.exchange = exchange
         self.unusual = exchange.mark_unusual()
-        self.unusual.scope, self.unusual.ran = scope, None
-        self.scope = scope
+        self.unusual.scope, self.unusual.ran = exchange.scope, None
+        self.scope = exchange.scope
+        self.late_s = late_s
         self.route = route
         self.held = held
         self.why_never = why_never

@@ -56,6 +56,13 @@ class Unusual:
     refused_because: str = ""
 
 
+_OVER: Scope = {}
+
+
+async def _nobody(_: Message) -> None:
+    """What an app that has returned sends to: uvicorn too takes it in silence where its connection is gone."""
+
+
 class Exchange:
     """Watches the messages of one response.
 
@@ -63,8 +70,9 @@ class Exchange:
     coroutine. Of a finished exchange that is kept until the next beat only figures are left: the request itself is let
     go at once, or what it keeps alive would go through the collector's generations (measured at 4 us a request).
 
-    `began_s` is when the gate got it and `late_s` how much earlier its head was readable; `last_body_s` when its last
-    byte was handed over; `returned_after_s` when the last beat before its app's return was due.
+    `began_s` is when the gate got it, `last_body_s` when its last byte was handed over. Set only where it is kept
+    (`forget_request`): `method`, `path`, `late_s`, how much earlier than `began_s` its head was readable, and
+    `returned_after_s`, when the last beat before its app's return was due.
     """
 
     __slots__ = (
@@ -76,24 +84,25 @@ class Exchange:
         "method",
         "path",
         "returned_after_s",
+        "scope",
         "status",
         "to_client",
         "unusual",
     )
 
-    def __init__(  # noqa: PLR0917 - on the request path, where keywords cost more than the call
-        self, host: Host, to_client: Send, method: str, path: str, began_s: float, late_s: float
-    ) -> None:
+    method: str
+    path: str
+    late_s: float
+    returned_after_s: float
+
+    def __init__(self, host: Host, scope: Scope, to_client: Send, began_s: float) -> None:
         self._host = host
+        self.scope = scope
         self.to_client = to_client
-        self.method = method
-        self.path = path
         self.began_s = began_s
-        self.late_s = late_s
         self.status = 0
         self.bytes_sent = 0
         self.last_body_s = NOT_YET_S
-        self.returned_after_s: float
         self.unusual: Unusual | None = None
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -139,6 +148,13 @@ class Exchange:
             return message
 
         return timed_receive
+
+    def forget_request(self, late_s: float, returned_after_s: float) -> None:
+        """Its request is over: keep what the figures need, let go of the rest."""
+        self.method, self.path = self.scope["method"], self.scope["path"]
+        self.late_s, self.returned_after_s = late_s, returned_after_s
+        self.scope = _OVER
+        self.to_client = _nobody
 
     def mark_unusual(self) -> Unusual:
         """The place for what most requests have nothing of."""

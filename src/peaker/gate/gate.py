@@ -65,26 +65,30 @@ class Gate:
         chance: random.Random,
         cpu_s: Callable[[], float] = time.process_time,
     ) -> None:
+        # What the request path reads comes first: it lies together in memory.
         self._app = app
+        self.now_s = clock.now_s
+        self._room = Room(settings.servers, row=row, slots=slots, clock=clock)
+        self._running = self._room.running
+        self._routes = Routes(settings)
+        self._logs = bool(settings.app.access_log)
+        has_function_routes = any(rule.placement is Placement.FUNCTIONS for rule in self._routes.rules)
+        self._is_plain = not (self._logs or has_function_routes)
+        """No request needs more than a look at the room."""
+        self.rewrites_start = settings.app.placement_header
+        self.notes_more = self._logs
+        self._spiller = Spiller(settings, functions, row=row, slots=slots, usage=usage, clock=clock, chance=chance)
+        log = settings.app.access_log
+        access_log = AccessLog(log, settings.directory, clock, chance) if log else None
+        cpu = cpu_s if self._spiller.has_cpu_quota else None
+        self._figures = Figures(settings, self._routes, usage, access_log, cpu)
+        self._kept, self._latencies_s = self._figures.kept, self._figures.latencies_s
         self._servers = settings.servers
         self._spill_body_bytes_max = settings.functions.spill_body_bytes_max
         self._says_where_it_ran = settings.app.placement_header
         self._siblings = siblings
         self._usage = usage
         self._slots, self._row = slots, row
-        self._spiller = Spiller(settings, functions, row=row, slots=slots, usage=usage, clock=clock, chance=chance)
-        log = settings.app.access_log
-        access_log = AccessLog(log, settings.directory, clock, chance) if log else None
-        self._routes = Routes(settings)
-        self._logs = self.notes_more = access_log is not None
-        self._has_function_routes = any(rule.placement is Placement.FUNCTIONS for rule in self._routes.rules)
-        self._is_plain = not (self._logs or self._has_function_routes)
-        """No request needs more than a look at the room."""
-        cpu = cpu_s if self._spiller.has_cpu_quota else None
-        self._figures = Figures(settings, self._routes, usage, access_log, cpu)
-        self._kept, self._latencies_s = self._figures.kept, self._figures.latencies_s
-        self._room = Room(settings.servers, row=row, slots=slots, clock=clock)
-        self._running = self._room.running
         self._functions_line = WaitingLine(lambda: None)
         self._held_bytes = HeldBytes()
         self._apart = 0
@@ -94,25 +98,23 @@ class Gate:
         self._beats = 0
         self._is_draining = False
         self._at_rest = asyncio.Event()
-        self.rewrites_start = self._says_where_it_ran
-        self.now_s = clock.now_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; raises what the app raises."""
         if scope["type"] != "http":
             return await self._pass_through(scope, receive, send)
-        room, running, method, now_s = self._room, self._running, scope["method"], self.now_s()
+        room, running, now_s = self._room, self._running, self.now_s()
         late_s = room.late_s if now_s < room.due_s else max(room.late_s, now_s - room.due_s)
-        exchange = Exchange(self, send, method, scope["path"], now_s, late_s)
+        exchange = Exchange(self, scope, send, now_s)
         if not (
             len(running) < room.newcomers_max
             and now_s < room.calm_until_s
-            and (self._is_plain or self._stays(exchange, scope))
+            and (self._is_plain or self._stays(exchange))
         ):
-            return await self._decide(exchange, scope, receive)
+            return await self._decide(exchange, receive, late_s)
         # What follows is `_run_here`, without its coroutine.
         running.add(exchange)
-        if method != "GET":
+        if scope["method"] != "GET":
             receive = exchange.timed(receive)
         try:
             await self._app(scope, receive, exchange.send)
@@ -123,35 +125,33 @@ class Gate:
             running.discard(exchange)
             kept = self._kept
             if len(kept) < KEPT_PER_BEAT or exchange.unusual is not None or exchange.status >= 500:
-                exchange.to_client = _nobody
-                exchange.returned_after_s = room.beat_due_s
+                exchange.forget_request(late_s, room.beat_due_s)
                 kept.append(exchange)
             else:
                 self._latencies_s.append(exchange.last_body_s - now_s + late_s)
             if room.is_tight:
                 self._slot_freed(exchange)
 
-    async def _run_here(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+    async def _run_here(self, exchange: Exchange, receive: Receive, late_s: float) -> None:
         """Call the app in this worker; the exchange is among the running."""
         try:
-            await self._app(scope, exchange.timed(receive), exchange.send)
+            await self._app(exchange.scope, exchange.timed(receive), exchange.send)
         except BaseException:
             self._note_crash(exchange)
             raise
         finally:
-            exchange.to_client = _nobody
-            exchange.returned_after_s = self._room.beat_due_s
+            exchange.forget_request(late_s, self._room.beat_due_s)
             self._running.discard(exchange)
             self._kept.append(exchange)
             self._slot_freed(exchange)
 
-    async def _decide(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+    async def _decide(self, exchange: Exchange, receive: Receive, late_s: float) -> None:
         """Bring to its end one request that did not find this worker at rest."""
         self._apart += 1
         self._tighten()
-        route = self._route_of(exchange)
+        scope, route = exchange.scope, self._route_of(exchange)
         held = Held(scope, receive, self._held_bytes, self._spill_body_bytes_max)
-        attempt = Attempt(exchange, scope, route, held, self._spiller.why_never(scope, route))
+        attempt = Attempt(exchange, route, held, self._spiller.why_never(scope, route), late_s)
         try:
             is_done = False
             while not is_done:
@@ -177,7 +177,7 @@ class Gate:
             if attempt.unusual.waited_s:
                 self._usage.add(_WAITED)
             if not attempt.stayed:
-                exchange.to_client = _nobody
+                exchange.forget_request(late_s, self._room.beat_due_s)
                 self._kept.append(exchange)
             self._note_rest()
 
@@ -236,7 +236,7 @@ class Gate:
         unusual.ran, unusual.service_began_s, unusual.blocked_before_s = Ran.SERVER, self.now_s(), unusual.blocked_s
         self._room.running.add(exchange)
         self._room.grant()
-        await self._run_here(exchange, attempt.scope, attempt.held.receive)
+        await self._run_here(exchange, attempt.held.receive, attempt.late_s)
         return True
 
     async def _hand_over(self, attempt: Attempt) -> bool:
@@ -316,14 +316,14 @@ class Gate:
             if not attempt.stayed:
                 self._room.grant()
 
-    def _stays(self, exchange: Exchange, scope: Scope) -> bool:
+    def _stays(self, exchange: Exchange) -> bool:
         """Whether it may run here at all; the access log wants to know more about it."""
         if self._logs:
-            exchange.mark_unusual().scope = scope
+            exchange.mark_unusual().scope = exchange.scope
         return self._route_of(exchange).stays
 
     def _route_of(self, exchange: Exchange) -> Route:
-        return self._routes.of(exchange.method, exchange.path)
+        return self._routes.of(exchange.scope["method"], exchange.scope["path"])
 
     def _tighten(self) -> None:
         """The first request after a rest that does not find room: from now on each slot that becomes free counts."""
@@ -373,10 +373,10 @@ class Gate:
         """
         if self.is_full or self._is_draining:
             return None
-        exchange = Exchange(self, send, scope["method"], scope["path"], self.now_s(), 0.0)
+        exchange = Exchange(self, scope, send, self.now_s())
         exchange.mark_unusual().is_guest = True
         self._room.running.add(exchange)
-        return self._run_here(exchange, scope, receive)
+        return self._run_here(exchange, receive, 0.0)
 
     def rewrite(self, start: Message, exchange: Exchange) -> Message:
         """The head of a response as the client gets it; that of a sibling's request is rewritten by the sibling."""
@@ -449,10 +449,6 @@ class Gate:
     def routes(self) -> list[Route]:
         """The routes seen so far, with what has been learned about them."""
         return self._routes.all()
-
-
-async def _nobody(_: Message) -> None:
-    """What an app that has returned sends to: uvicorn too takes it in silence where its connection is gone."""
 
 
 _WEBSOCKETS = COUNTER_INDEX["websockets"]

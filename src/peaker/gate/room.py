@@ -35,35 +35,39 @@ class Room:
     """
 
     def __init__(self, servers: ServersSection, *, row: int, slots: SharedTable, clock: Clock) -> None:
-        self._now_s = clock.now_s
-        self._cells = slots.cells
-        self._in_flight_cell = row * slots.width + slots.columns["in_flight"]
-        self._finds_limit = servers.in_flight_max == "auto"
-        self._outer_max = servers.in_flight_outer_max
-        fixed = min(SLOTS_AT_START, self._outer_max) if servers.in_flight_max == "auto" else servers.in_flight_max
-        self._exact_limit = float(fixed)
-        self.limit = fixed
+        fixed = min(SLOTS_AT_START, servers.in_flight_outer_max)
+        if servers.in_flight_max != "auto":
+            fixed = servers.in_flight_max
+        # What the request path reads comes first: it lies together in memory.
+        self.newcomers_max = fixed
+        """Below so many running, a newcomer may begin: 0 while somebody waits, who comes first."""
+        self.calm_until_s = math.inf
+        """When the loop begins to lag unless it beats before; -inf while it lags."""
+        self.due_s = math.inf
+        """When the next beat is due."""
+        self.late_s = 0.0
+        """What the last beat was late by."""
+        self.is_tight = False
+        """Somebody was turned away from the short way lately: each slot that becomes free is looked at."""
         self.running: set[Exchange] = set()
         """Requests whose app runs here in a slot."""
+        self.beat_due_s = -math.inf
+        """When the last beat was due."""
+        self.limit = fixed
+        self._exact_limit = float(fixed)
+        self._finds_limit = servers.in_flight_max == "auto"
+        self._outer_max = servers.in_flight_outer_max
         self._granted = 0
         """Slots given to requests that waited and have not yet begun."""
         self.line = WaitingLine(self._change)
-        self.newcomers_max = fixed
-        """Below so many running, a newcomer may begin: 0 while somebody waits, who comes first."""
-        self.is_tight = False
-        """Somebody was turned away from the short way lately: each slot that becomes free is looked at."""
-        self.calm_until_s = math.inf
-        """When the loop begins to lag unless it beats before; -inf while it lags."""
-        self.beat_due_s = -math.inf
-        self.due_s = math.inf
-        """When the last beat was due, when the next one is."""
-        self.late_s = 0.0
-        """What the last beat was late by."""
         self.lag_s = 0.0
         self.lag_lately_s = 0.0
         self._lag_max_s = servers.lag_ms_max / 1000
         self._in_flight_max = 0
         self._window_began_s = 0.0
+        self._now_s = clock.now_s
+        self._cells = slots.cells
+        self._in_flight_cell = row * slots.width + slots.columns["in_flight"]
 
     @property
     def in_flight(self) -> int:
