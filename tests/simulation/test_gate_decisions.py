@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import json
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from peaker.errors import (
     Unavailable,
 )
 from peaker.messages import Invocation, Reply, Response
+from peaker.meter.usage import Ran
 from peaker.settings import (
     AppSection,
     FunctionsSection,
@@ -588,3 +590,38 @@ def test_a_response_with_repeated_headers_and_binary_body_comes_back_from_a_func
         assert client.headers[b"content-type"] == b"image/png"
 
     run(settings(RouteSection(path="/f", placement="functions")), script)
+
+
+def test_a_busy_worker_watches_a_sample_and_counts_all() -> None:
+    """Ten thousand a second of 2 ms: a tenth is watched, and stands in the histogram for the rest."""
+
+    async def script(world: World, _: FunctionsInMemory) -> None:
+        await world.open_loop(10_000, 1.0, random.Random(1))
+        await world.settle()
+        usage = world.usage()
+        assert usage["requests"] == usage["on_server"] == len(world.clients)
+        assert {client.body for client in world.clients} == {b"server"}
+        learned = world.gate.routes[0].times.samples
+        assert 0.05 * len(world.clients) < learned < 0.25 * len(world.clients)
+        counted = world.usage_of_all().histograms[Ran.SERVER]
+        assert sum(counted) == len(world.clients)
+        assert world.usage_of_all().percentile_s(0.95) == pytest.approx(0.002, rel=0.1)
+
+    given = settings(RouteSection(path="/*"), slots=200)
+    run(dataclasses.replace(given, app=AppSection(spill=True)), script, takes_s=0.002)
+
+
+def test_a_busy_worker_that_runs_full_watches_again_and_keeps_its_limit() -> None:
+    async def script(world: World, functions: FunctionsInMemory) -> None:
+        await world.open_loop(10_000, 0.5, random.Random(1))
+        peak = 0
+        for _ in range(50):
+            await world.open_loop(30_000, 0.01, random.Random(2))
+            peak = max(peak, world.gate.in_flight)
+        await world.settle()
+        assert peak <= 40
+        assert functions.invocations
+        assert world.gate.in_flight == 0
+
+    given = settings(RouteSection(path="/*"), slots=40)
+    run(dataclasses.replace(given, app=AppSection(spill=True)), script, takes_s=0.002)

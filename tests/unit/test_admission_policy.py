@@ -46,6 +46,9 @@ def step_when(**changes: object) -> Step:
         ({"function_s": 0.3}, Step.WAIT),
         ({"function_s": 0.3, "waited_s": 0.26}, Step.SPILL),
         ({"function_s": 0.24}, Step.SPILL),
+        # Or where the other choice is to refuse.
+        ({"function_s": 9.0, "joinable": False}, Step.SPILL),
+        ({"function_s": 9.0, "waited_s": 1.0}, Step.SPILL),
         # Otherwise wait, then refuse.
         ({"no_spill": "the spend limit is reached"}, Step.WAIT),
         ({"no_spill": "the spend limit is reached", "waited_s": 1.0}, Step.REFUSE),
@@ -84,4 +87,5 @@ def test_a_refusal_says_what_was_full_and_why_no_function_took_it() -> None:
 
 def test_what_is_left_of_a_wait_by_rounding_is_not_waited_for() -> None:
     assert step_when(wait_s=0.0, waited_s=0.05 - 1e-17) is Step.SPILL
+    assert step_when(function_s=9.0, waited_s=1.0 - 1e-15) is Step.SPILL
     assert step_when(no_spill="no room", waited_s=1.0 - 1e-15) is Step.REFUSE

@@ -332,7 +332,7 @@ def test_a_limit_is_found_in_windows_from_the_slowness_of_each_route(
             gate.clock.advance(0.1)
             finish("/fast", took_s[0], shares[0])
             finish("/slow", took_s[1], shares[1])
-            room.running |= {exchange_with(gate) for _ in range(room.limit)}
+            room.running.update((exchange_with(gate), 0.0) for _ in range(room.limit))
             room.measure_lag(gate.now_s())
             room.running.clear()
             figures.fold(gate.now_s())

@@ -1,8 +1,8 @@
 """The gate: a request stays on this worker, goes to a sibling, waits, is spilled to a function, or is refused.
 
-Almost every request finds a worker at rest and takes the short way: `Gate.__call__` -> the app. Any other is decided
-in `Gate._decide`, step by step, by `policy.admission.admit`. What finished requests tell is taken in by `beat`, every
-10 ms, off the short way.
+Almost every request finds a worker at rest and takes the short way: `Gate.__call__` -> `_answer` -> `_run_here` -> the
+app, of which a busy worker leaves out the middle for all but a sample. Any other is decided in `Gate._decide`, step by
+step, by `policy.admission.admit`. What finished requests tell is taken in by `beat`, every 10 ms, off the short way.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from peaker.gate.access_log import AccessLog
 from peaker.gate.answers import RAN_HEADER, failure, refusal, send_response
 from peaker.gate.attempt import Attempt
 from peaker.gate.exchange import Exchange
-from peaker.gate.figures import KEPT_PER_BEAT, Figures
+from peaker.gate.figures import BUSY_PER_BEAT, SAMPLED_BEATS, Figures
 from peaker.gate.held import Held, HeldBytes
 from peaker.gate.room import Room
 from peaker.gate.routes import Route, Routes
@@ -35,9 +35,6 @@ from peaker.settings import Settings
 from peaker.shared_table import SharedTable
 
 SIBLINGS_TRIED_MAX = 2
-
-STREAM_S = 1.0
-"""A response begun but not complete after this long is a stream and gives its slot back."""
 
 BEATS_PER_LOOK = 10
 """How often streams are looked for, where nothing else asks who runs."""
@@ -77,12 +74,15 @@ class Gate:
         """No request needs more than a look at the room."""
         self.rewrites_start = settings.app.placement_header
         self.notes_more = self._logs
+        self._unwatched = 0
+        self._watches = True
+        """Answers are looked at: always but in a busy worker (`Figures`)."""
         self._spiller = Spiller(settings, functions, row=row, slots=slots, usage=usage, clock=clock, chance=chance)
         log = settings.app.access_log
         access_log = AccessLog(log, settings.directory, clock, chance) if log else None
         cpu = cpu_s if self._spiller.has_cpu_quota else None
         self._figures = Figures(settings, self._routes, usage, access_log, cpu)
-        self._kept, self._latencies_s = self._figures.kept, self._figures.latencies_s
+        self._kept = self._figures.kept
         self._servers = settings.servers
         self._spill_body_bytes_max = settings.functions.spill_body_bytes_max
         self._says_where_it_ran = settings.app.placement_header
@@ -93,7 +93,6 @@ class Gate:
         self._held_bytes = HeldBytes()
         self._apart = 0
         """Requests being decided, waiting or on their way elsewhere."""
-        self._streams: set[Exchange] = set()
         self._websockets = 0
         self._beats = 0
         self._is_draining = False
@@ -104,46 +103,47 @@ class Gate:
         if scope["type"] != "http":
             return await self._pass_through(scope, receive, send)
         room, running, now_s = self._room, self._running, self.now_s()
-        late_s = room.late_s if now_s < room.due_s else max(room.late_s, now_s - room.due_s)
-        exchange = Exchange(self, scope, send, now_s)
-        if not (
-            len(running) < room.newcomers_max
-            and now_s < room.calm_until_s
-            and (self._is_plain or self._stays(exchange))
-        ):
-            return await self._decide(exchange, receive, late_s)
-        # What follows is `_run_here`, without its coroutine.
-        running.add(exchange)
-        if scope["method"] != "GET":
-            receive = exchange.timed(receive)
+        has_room = len(running) < room.newcomers_max and now_s < room.calm_until_s
+        if self._watches or not has_room:
+            return await self._answer(scope, receive, send, now_s, has_room=has_room)
+        # A busy worker at rest: others speak for this request, so that it is only counted.
+        running[send] = now_s
         try:
-            await self._app(scope, receive, exchange.send)
+            await self._app(scope, receive, send)
         except BaseException:
-            self._note_crash(exchange)
+            self._usage.add(_FAILED)
             raise
         finally:
-            running.discard(exchange)
-            kept = self._kept
-            if len(kept) < KEPT_PER_BEAT or exchange.unusual is not None or exchange.status >= 500:
-                exchange.forget_request(late_s, room.beat_due_s)
-                kept.append(exchange)
-            else:
-                self._latencies_s.append(exchange.last_body_s - now_s + late_s)
+            running.pop(send, None)
+            self._unwatched += 1
             if room.is_tight:
-                self._slot_freed(exchange)
+                self._slot_freed(send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, now_s: float, *, has_room: bool) -> None:
+        """Answer one request and watch how."""
+        room = self._room
+        late_s = room.late_s if now_s < room.due_s else max(room.late_s, now_s - room.due_s)
+        exchange = Exchange(self, scope, send, now_s)
+        if has_room and (self._is_plain or self._stays(exchange)):
+            self._running[exchange] = now_s
+            await self._run_here(exchange, receive, late_s)
+        else:
+            await self._decide(exchange, receive, late_s)
 
     async def _run_here(self, exchange: Exchange, receive: Receive, late_s: float) -> None:
         """Call the app in this worker; the exchange is among the running."""
         try:
             await self._app(exchange.scope, exchange.timed(receive), exchange.send)
         except BaseException:
-            self._note_crash(exchange)
+            exchange.mark_unusual().crashed = True
+            self._usage.add(_FAILED)
             raise
         finally:
+            self._running.pop(exchange, None)
             exchange.forget_request(late_s, self._room.beat_due_s)
-            self._running.discard(exchange)
             self._kept.append(exchange)
-            self._slot_freed(exchange)
+            if self._room.is_tight:
+                self._slot_freed(exchange)
 
     async def _decide(self, exchange: Exchange, receive: Receive, late_s: float) -> None:
         """Bring to its end one request that did not find this worker at rest."""
@@ -234,7 +234,7 @@ class Gate:
         attempt.stayed = True
         self._leave_line(attempt)
         unusual.ran, unusual.service_began_s, unusual.blocked_before_s = Ran.SERVER, self.now_s(), unusual.blocked_s
-        self._room.running.add(exchange)
+        self._running[exchange] = unusual.service_began_s
         self._room.grant()
         await self._run_here(exchange, attempt.held.receive, attempt.late_s)
         return True
@@ -301,10 +301,6 @@ class Gate:
         await send_response(attempt.exchange, refusal(reason, retry_after_s))
         return True
 
-    def _note_crash(self, exchange: Exchange) -> None:
-        exchange.mark_unusual().crashed = True
-        self._usage.add(_FAILED)
-
     def _note_gone(self) -> bool:
         self._usage.add(_CLIENT_GONE)
         return True
@@ -330,30 +326,13 @@ class Gate:
         if not self._room.is_tight:
             self._room.is_tight = True
             self._room.publish()
-            self._look_at_running(self.now_s())
+            self._room.look_at_running(self._routes, self.now_s())
 
-    def _slot_freed(self, exchange: Exchange) -> None:
-        self._streams.discard(exchange)
+    def _slot_freed(self, ended: Exchange | Send) -> None:
+        self._room.streams.discard(ended)
         self._room.publish()
         self._room.grant()
         self._note_rest()
-
-    def _look_at_running(self, now_s: float) -> None:
-        """How many of each route run and since when; those that have become streams give their slot back."""
-        routes = self._routes.all()
-        for route in routes:
-            route.running, route.began_sum_s = 0, 0.0
-        for exchange in tuple(self._room.running):
-            began_s = exchange.service_began_s
-            if exchange.status and now_s - began_s > STREAM_S:
-                exchange.mark_unusual().is_stream = True
-                self._room.running.discard(exchange)
-                self._streams.add(exchange)
-                self._room.is_tight = True
-                continue
-            route = self._route_of(exchange)
-            route.running += 1
-            route.began_sum_s += began_s
 
     async def _pass_through(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lifespan as it is; WebSockets stay here and are counted, without a slot: they last, and mostly do nothing."""
@@ -373,9 +352,10 @@ class Gate:
         """
         if self.is_full or self._is_draining:
             return None
-        exchange = Exchange(self, scope, send, self.now_s())
+        now_s = self.now_s()
+        exchange = Exchange(self, scope, send, now_s)
         exchange.mark_unusual().is_guest = True
-        self._room.running.add(exchange)
+        self._running[exchange] = now_s
         return self._run_here(exchange, receive, 0.0)
 
     def rewrite(self, start: Message, exchange: Exchange) -> Message:
@@ -398,13 +378,16 @@ class Gate:
         room, now_s = self._room, self.now_s()
         room.measure_lag(now_s)
         self._beats += 1
+        is_busy = len(self._kept) + self._unwatched > BUSY_PER_BEAT
+        must_watch = self.rewrites_start or not self._is_plain
+        self._watches = must_watch or not is_busy or self._beats % SAMPLED_BEATS == 0
         if room.is_tight or self._beats % BEATS_PER_LOOK == 0:
-            self._look_at_running(now_s)
-        self._figures.fold(now_s, at_once=room.is_tight)
+            room.look_at_running(self._routes, now_s)
+        self._fold(now_s)
         self.notes_more = self._logs or self._routes.is_learning
         room.find_limit(self._figures, now_s)
         room.grant()
-        room.is_tight = room.is_full or self._is_draining or bool(self._streams)
+        room.is_tight = room.is_full or self._is_draining or bool(room.streams)
         table, row = self._slots, self._row
         table.set(row, "in_flight", room.in_flight)
         table.set(row, "slots", room.limit)
@@ -415,13 +398,17 @@ class Gate:
 
     async def drain(self) -> None:
         """Say `connection: close` in every response from now on, and return when no request is left."""
-        self._is_draining = self.rewrites_start = self._room.is_tight = True
+        self._is_draining = self.rewrites_start = self._room.is_tight = self._watches = True
         self._note_rest()
         await self._at_rest.wait()
-        self._figures.fold(self.now_s())
+        self._fold(self.now_s())
+
+    def _fold(self, now_s: float) -> None:
+        unwatched, self._unwatched = self._unwatched, 0
+        self._figures.fold(now_s, unwatched=unwatched, at_once=self._room.is_tight)
 
     def _note_rest(self) -> None:
-        if self._is_draining and not (self._room.in_flight or self._apart or self._streams):
+        if self._is_draining and not (self._room.in_flight or self._apart or self._room.streams):
             self._at_rest.set()
         else:
             self._at_rest.clear()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+from peaker.app import Send
 from peaker.clock import Clock
 from peaker.gate.attempt import Attempt
 from peaker.gate.exchange import Exchange
 from peaker.gate.figures import Figures
+from peaker.gate.routes import Routes
 from peaker.gate.waiting_line import WaitingLine
 from peaker.policy.limit import SLOTS_AT_START, next_limit
 from peaker.settings import ServersSection
@@ -15,6 +17,9 @@ from peaker.shared_table import SharedTable
 
 BEAT_S = 0.01
 """How often the worker calls `Gate.beat`; what a beat is late by is the loop's lag."""
+
+STREAM_S = 1.0
+"""A response begun but not complete after this long is a stream and gives its slot back."""
 
 LAG_WEIGHT = 0.5
 LAG_FADES = 0.9
@@ -49,14 +54,16 @@ class Room:
         """What the last beat was late by."""
         self.is_tight = False
         """Somebody was turned away from the short way lately: each slot that becomes free is looked at."""
-        self.running: set[Exchange] = set()
-        """Requests whose app runs here in a slot."""
+        self.running: dict[Exchange | Send, float] = {}
+        """Requests whose app runs here in a slot, and since when; one that is not watched by what it sends with."""
         self.beat_due_s = -math.inf
         """When the last beat was due."""
         self.limit = fixed
         self._exact_limit = float(fixed)
         self._finds_limit = servers.in_flight_max == "auto"
         self._outer_max = servers.in_flight_outer_max
+        self.streams: set[Exchange | Send] = set()
+        """Those that gave their slot back and go on for as long as they like."""
         self._granted = 0
         """Slots given to requests that waited and have not yet begun."""
         self.line = WaitingLine(self._change)
@@ -115,6 +122,25 @@ class Room:
         self.calm_until_s = self.due_s + self._lag_max_s if self.lag_s <= self._lag_max_s else -math.inf
         self._in_flight_max = max(self._in_flight_max, self.in_flight)
 
+    def look_at_running(self, routes: Routes, now_s: float) -> None:
+        """How many of each route run and since when; those that have become streams give their slot back."""
+        for route in routes.all():
+            route.running, route.began_sum_s = 0, 0.0
+        for running, began_s in tuple(self.running.items()):
+            if now_s - began_s > STREAM_S and _has_begun(running):
+                self._begin_stream(running)
+            elif isinstance(running, Exchange):
+                route = routes.of(running.scope["method"], running.scope["path"])
+                route.running += 1
+                route.began_sum_s += began_s
+
+    def _begin_stream(self, running: Exchange | Send) -> None:
+        if isinstance(running, Exchange):
+            running.mark_unusual().is_stream = True
+        del self.running[running]
+        self.streams.add(running)
+        self.is_tight = True  # Until it has ended, so that its end is seen.
+
     def find_limit(self, figures: Figures, now_s: float) -> None:
         """At the end of a window: the limit for the next one."""
         if not self._finds_limit or not figures.window_count:
@@ -130,3 +156,10 @@ class Room:
 
     def _change(self) -> None:
         self.newcomers_max = self.limit - self._granted if self.line.is_empty else 0
+
+
+def _has_begun(running: Exchange | Send) -> bool:
+    """Whether a part of the response was sent. Of an unwatched one uvicorn knows, whose cycle `send` is bound to."""
+    if isinstance(running, Exchange):
+        return running.status != 0
+    return bool(getattr(getattr(running, "__self__", None), "response_started", False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -65,12 +64,6 @@ def bucket_end_s(bucket: int) -> float:
     return float(2.0 ** (_FIRST_OCTAVE + (bucket + 1) / _BUCKETS_PER_OCTAVE) / 1e6)
 
 
-_SHORT_S = 0.016
-_SHORT_BUCKETS = bytes(bucket_of((latency_us + 0.5) / 1e6) for latency_us in range(16_000))
-"""The bucket of each short latency, by whole microseconds: a fifth of what the logarithm takes. A latency within half a
-microsecond of a bucket's end may be counted beside it."""
-
-
 class UsageRow:
     """One worker's counters; `add` and `latency` are on the request path."""
 
@@ -89,15 +82,11 @@ class UsageRow:
         """Count one finished request in the histogram of where it ran."""
         self._cells[self._histogram_start + ran * BUCKETS + bucket_of(latency_s)] += 1
 
-    def latencies(self, ran: Ran, latencies_s: Iterable[float]) -> None:
-        """Count many finished requests in the histogram of where they ran, a tenth of a microsecond each."""
+    def latencies(self, ran: Ran, latencies_s: Iterable[float], times: int) -> None:
+        """Count many finished requests in the histogram of where they ran, each `times` over."""
         cells, start = self._cells, self._histogram_start + ran * BUCKETS
-        buckets = [
-            _SHORT_BUCKETS[int(latency_s * 1e6)] if latency_s < _SHORT_S else bucket_of(latency_s)
-            for latency_s in latencies_s
-        ]
-        for bucket, count in Counter(buckets).items():
-            cells[start + bucket] += count
+        for latency_s in latencies_s:
+            cells[start + bucket_of(latency_s)] += times
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,8 +63,8 @@ def admit(seen: Situation) -> Decision:
 
     Nothing is paid for while a slot is free here or at a sibling. A short wait is free as well, as long as it keeps the
     objective and lasts no longer than about one service time: waiting up to the objective would move the 95th
-    percentile to the objective. Then a function is worth its money if it is sooner. A wrong "busy" costs cents, a wrong
-    "free" costs the objective.
+    percentile to the objective. Then a function is worth its money if it is sooner, or if the alternative is to refuse.
+    A wrong "busy" costs cents, a wrong "free" costs the objective.
     """
     if seen.placement is not Placement.FUNCTIONS:
         if seen.slot_free:
@@ -74,9 +74,13 @@ def admit(seen: Situation) -> Decision:
         short_s = short_wait_s(seen)
         if short_s >= WAIT_S_MIN:
             return Decision(Step.WAIT, "a slot will be free in time", short_s)
-    if seen.placement is not Placement.SERVERS and not seen.no_spill and _is_sooner_on_function(seen):
+    refusal = _why_not_wait(seen)
+    may_spill = seen.placement is not Placement.SERVERS and not seen.no_spill
+    if may_spill and (refusal or _is_sooner_on_function(seen)):
         return Decision(Step.SPILL)
-    return _wait_or_refuse(seen)
+    if refusal:
+        return Decision(Step.REFUSE, f"{refusal}; {seen.no_spill}" if seen.no_spill else refusal)
+    return Decision(Step.WAIT, seen.no_spill, min(seen.wait_s_max - seen.waited_s, RECHECK_S))
 
 
 def short_wait_s(seen: Situation) -> float:
@@ -100,14 +104,10 @@ def _is_sooner_on_function(seen: Situation) -> bool:
     return seen.function_s < still_s + seen.service_s
 
 
-def _wait_or_refuse(seen: Situation) -> Decision:
-    left_s = seen.wait_s_max - seen.waited_s
+def _why_not_wait(seen: Situation) -> str:
+    """Why it cannot wait any more, "" if it can."""
     if not seen.joinable:
-        return Decision(Step.REFUSE, _because("the queue is full", seen.no_spill))
-    if left_s < WAIT_S_MIN:
-        return Decision(Step.REFUSE, _because(f"no slot was free within {seen.wait_s_max:g} s", seen.no_spill))
-    return Decision(Step.WAIT, seen.no_spill, min(left_s, RECHECK_S))
-
-
-def _because(what: str, no_spill: str) -> str:
-    return f"{what}; {no_spill}" if no_spill else what
+        return "the queue is full"
+    if seen.wait_s_max - seen.waited_s < WAIT_S_MIN:
+        return f"no slot was free within {seen.wait_s_max:g} s"
+    return ""

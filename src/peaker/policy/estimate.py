@@ -172,7 +172,7 @@ def expected_wait_s(queued_ahead: int, hold_s: float, in_flight: int) -> float:
 CPU_STEP = 0.2
 
 
-def attribute_cpu(costs_s: Mapping[str, float], counts: Mapping[str, int], used_s: float) -> dict[str, float]:
+def attribute_cpu(costs_s: Mapping[str, float], counts: Mapping[str, float], used_s: float) -> dict[str, float]:
     """CPU seconds a request of each route takes, after a window in which `counts` requests used `used_s` in all.
 
     Nobody can see what one request among many computes, threads included; but each window is one linear equation,

@@ -29,7 +29,7 @@ from peaker.gate.siblings import Siblings
 from peaker.gate.slots import WorkerStatus, create_slot_table
 from peaker.interfaces import Functions
 from peaker.messages import Invocation, Reply, Response, RunNotes
-from peaker.meter.usage import UsageRow, create_usage_table, read_usage
+from peaker.meter.usage import Usage, UsageRow, create_usage_table, read_usage
 from peaker.settings import Settings
 from peaker.testing.virtual_loop import VirtualLoop
 from peaker.wire.http_api import response_to_result
@@ -236,7 +236,11 @@ class World:
 
     def usage(self) -> dict[str, int]:
         """The worker's counters."""
-        return read_usage(self._usage_table).counters
+        return self.usage_of_all().counters
+
+    def usage_of_all(self) -> Usage:
+        """Counters and histograms."""
+        return read_usage(self._usage_table)
 
     def sent(self, from_s: float, to_s: float = float("inf")) -> list[Client]:
         """Clients that sent their request between two moments."""
