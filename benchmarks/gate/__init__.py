@@ -216,7 +216,8 @@ def of_fixed_rate(app: str, per_second: float, found: Found) -> Result:
     late_us = statistics.median(row["late_us"] for rows in found.values() for row in rows)
     detail = (
         f"{len(gate)} calm rounds; at {per_second:,.0f} req/s; plain {plain:.0f} us; {spread(gate)}; "
-        f"plain against plain {statistics.median(again):.3f}, {spread(again)}; generator late by {late_us:.0f} us at the most, as a median"
+        f"plain against plain {statistics.median(again):.3f}, {spread(again)}; "
+        f"generator late by {late_us:.0f} us at the most, as a median"
     )
     result = at_most(f"{app}: p99 with the gate / without", statistics.median(gate), P99_MAX, "", detail)
     return proved(result, again, NOISE_MAX["p99"])
