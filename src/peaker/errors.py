@@ -41,6 +41,10 @@ class ResourceError(SettingsError):
     """The configuration could open more connections than a shared resource has."""
 
 
+class PriceError(SettingsError):
+    """There is no such price."""
+
+
 class AppImportError(PeakerError):
     """The application could not be imported."""
 
