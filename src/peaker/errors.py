@@ -114,3 +114,15 @@ class DeadlineExceeded(InvokeError):  # noqa: N818
 
 class FunctionCrashed(InvokeError):  # noqa: N818
     """The function's process died or the connection to it broke; its effect is unknown."""
+
+
+class MissingExtraError(PeakerError):
+    """A part of Peaker needs packages that are not installed."""
+
+    exit_code = 2
+
+
+class LogError(PeakerError):
+    """The log cannot be read."""
+
+    exit_code = 2
