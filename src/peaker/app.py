@@ -32,7 +32,11 @@ KEEP_ALIVE_S_DEFAULT = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSpec:
-    """One function with every default filled in; `web` tells that `target` is the web app, not a handler."""
+    """One function with every default filled in; `web` tells that `target` is the web app, not a handler.
+
+    `is_provided` tells that `command` is run and speaks the Runtime API; () stands for the file `bootstrap`. `layers`
+    are folders, the last above the others.
+    """
 
     name: str
     target: str
@@ -43,6 +47,9 @@ class FunctionSpec:
     keep_alive_s: float
     buffer: int
     warm_up: str = ""
+    is_provided: bool = False
+    command: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
 
 def find_settings(explicit: str | None, stage: str = "") -> Settings:
@@ -72,9 +79,10 @@ def functions(settings: Settings) -> tuple[FunctionSpec, ...]:
     for declared in settings.function:
         own = {
             key: value
-            for key in ("memory_mb", "timeout_s", "concurrency_max", "keep_alive_s", "buffer")
+            for key in ("memory_mb", "timeout_s", "concurrency_max", "keep_alive_s", "buffer", "layers")
             if (value := getattr(declared, key)) is not None
         }
+        own |= {"is_provided": declared.runtime == "provided", "command": tuple(declared.command)}
         specs.append(_spec(settings, declared.name, declared.handler, web=False, **own))
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
@@ -105,6 +113,9 @@ def _spec(settings: Settings, name: str, target: str, *, web: bool, **own: Any) 
         keep_alive_s=KEEP_ALIVE_S_DEFAULT if keep_alive_s == "auto" else keep_alive_s,
         buffer=own.get("buffer", defaults.buffer),
         warm_up=settings.app.warm_up if web else "",
+        is_provided=own.get("is_provided", False),
+        command=own.get("command", ()),
+        layers=tuple(str(Path(settings.directory, layer)) for layer in own.get("layers", defaults.layers)),
     )
 
 

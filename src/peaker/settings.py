@@ -110,6 +110,7 @@ class FunctionsSection:
     like: str = setting(
         "local", "Start as fast as can be (local) or as Lambda does (lambda).", one_of("local", "lambda")
     )
+    architecture: str = setting("arm64", "What functions are priced as and deployed on.", one_of("arm64", "x86_64"))
     invoke_listen: str = setting("127.0.0.1:0", "Signed Invoke API port for boto3 and the AWS CLI.", ADDRESS)
     spill_body_bytes_max: int = setting(
         1_048_576, "A request with a larger body stays on the servers.", between(0, 4_500_000)
@@ -120,6 +121,14 @@ class FunctionsSection:
     starts_in_flight_max: int | Auto = setting(
         "auto", "Instances being started at once; auto is two a core.", between(1, 1000)
     )
+    layers: list[str] = setting([], "Folders laid out as Lambda layers, the last above the others.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsSection:
+    """Where on AWS."""
+
+    region: str = setting("us-east-1", "Region that everything is priced in and deployed to.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,12 +155,19 @@ class FunctionSection:
     """One event handler."""
 
     name: str = setting("", "Name of the function.", NAME)
-    handler: str = setting("", "module:attribute of handler(event, context).", TARGET)
+    runtime: str = setting(
+        "python",
+        "Forked with its Python code imported (python), or a command that speaks the Runtime API (provided).",
+        one_of("python", "provided"),
+    )
+    handler: str = setting("", "module:attribute of handler(event, context); for provided any text, given as _HANDLER.")
+    command: list[str] = setting([], "Program and arguments of a provided runtime; absent is the file bootstrap.")
     memory_mb: int | None = setting(None, "Memory; absent is [functions].", between(128, 10_240))
     timeout_s: float | None = setting(None, "Time limit; absent is [functions].", between(0.1, 900))
     concurrency_max: int | None = setting(None, "Instances at the most; absent is [functions].", between(1, 10_000))
     keep_alive_s: float | Auto | None = setting(None, "Idle time; absent is [functions].", between(0, 86_400))
     buffer: int | None = setting(None, "Spares; absent is [functions].", between(0, 10_000))
+    layers: list[str] | None = setting(None, "Layer folders; absent is [functions].")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +178,7 @@ class Settings:
     objective: ObjectiveSection = dataclasses.field(default_factory=ObjectiveSection)
     servers: ServersSection = dataclasses.field(default_factory=ServersSection)
     functions: FunctionsSection = dataclasses.field(default_factory=FunctionsSection)
+    aws: AwsSection = dataclasses.field(default_factory=AwsSection)
     env: dict[str, str] = dataclasses.field(default_factory=dict)
     resource: tuple[ResourceSection, ...] = ()
     route: tuple[RouteSection, ...] = ()
@@ -181,12 +198,13 @@ class Settings:
         return _build_settings(document, Source("generation file", TomlLines("")), directory)
 
 
-REQUIRED = {ResourceSection: ("name", "connections_max"), RouteSection: ("path",), FunctionSection: ("name", "handler")}
+REQUIRED = {ResourceSection: ("name", "connections_max"), RouteSection: ("path",), FunctionSection: ("name",)}
 SINGLE_SECTIONS: dict[str, type] = {
     "app": AppSection,
     "objective": ObjectiveSection,
     "servers": ServersSection,
     "functions": FunctionsSection,
+    "aws": AwsSection,
 }
 REPEATED_SECTIONS: dict[str, type] = {"resource": ResourceSection, "route": RouteSection, "function": FunctionSection}
 
@@ -279,6 +297,8 @@ def _build_settings(document: Mapping[str, Any], source: Source, directory: str)
                 build_section(section, item, source, (name, i), REQUIRED[section]) for i, item in enumerate(value)
             )
             _require_distinct(values[name], name, source)
+            if name == "function":
+                _check_runtimes(values[name], source)
         elif name == "env":
             values[name] = _build_env(value, source)
         else:
@@ -309,3 +329,26 @@ def _require_distinct(sections: tuple[Any, ...], name: str, source: Source) -> N
         if value in seen:
             raise SettingsError(f"{name}.{key} = {value!r} stands twice.", where=source.line_of(name, index, key))
         seen.add(value)
+
+
+def _check_runtimes(sections: tuple[FunctionSection, ...], source: Source) -> None:
+    """What `handler` and `command` may hold depends on the runtime."""
+    for index, function in enumerate(sections):
+        if function.runtime == "python" and function.command:
+            raise SettingsError(
+                f"function.command = {function.command!r} is not for runtime = 'python', which imports its handler.",
+                where=source.line_of("function", index, "command"),
+                remedy="Take it away, or write runtime = \"provided\" for a command that speaks the Runtime API.",
+            )
+        if function.command and not function.command[0]:
+            raise SettingsError(
+                f"function.command = {function.command!r} begins with an empty text; allowed: the name of a program.",
+                where=source.line_of("function", index, "command"),
+            )
+        if function.runtime == "python" and not function.handler:
+            raise SettingsError("[[function]] has no handler.", where=source.line_of("function", index))
+        if function.runtime == "python" and (allowed := TARGET(function.handler)):
+            raise SettingsError(
+                f"function.handler = {function.handler!r} is not allowed; allowed: {allowed}.",
+                where=source.line_of("function", index, "handler"),
+            )
