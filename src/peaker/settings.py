@@ -298,7 +298,7 @@ def _build_settings(document: Mapping[str, Any], source: Source, directory: str)
             )
             _require_distinct(values[name], name, source)
             if name == "function":
-                _check_runtimes(values[name], source)
+                _check_runtimes(values[name], value, source)
         elif name == "env":
             values[name] = _build_env(value, source)
         else:
@@ -331,21 +331,21 @@ def _require_distinct(sections: tuple[Any, ...], name: str, source: Source) -> N
         seen.add(value)
 
 
-def _check_runtimes(sections: tuple[FunctionSection, ...], source: Source) -> None:
+def _check_runtimes(sections: tuple[FunctionSection, ...], tables: list[dict[str, Any]], source: Source) -> None:
     """What `handler` and `command` may hold depends on the runtime."""
-    for index, function in enumerate(sections):
+    for index, (function, table) in enumerate(zip(sections, tables, strict=True)):
         if function.runtime == "python" and function.command:
             raise SettingsError(
                 f"function.command = {function.command!r} is not for runtime = 'python', which imports its handler.",
                 where=source.line_of("function", index, "command"),
-                remedy="Take it away, or write runtime = \"provided\" for a command that speaks the Runtime API.",
+                remedy='Take it away, or write runtime = "provided" for a command that speaks the Runtime API.',
             )
         if function.command and not function.command[0]:
             raise SettingsError(
                 f"function.command = {function.command!r} begins with an empty text; allowed: the name of a program.",
                 where=source.line_of("function", index, "command"),
             )
-        if function.runtime == "python" and not function.handler:
+        if function.runtime == "python" and "handler" not in table:
             raise SettingsError("[[function]] has no handler.", where=source.line_of("function", index))
         if function.runtime == "python" and (allowed := TARGET(function.handler)):
             raise SettingsError(
