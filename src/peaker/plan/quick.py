@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def simulate(
+def simulate(  # noqa: PLR0917 - the order of the story: traffic, servers, work, pools, rules
     counts: np.ndarray,
     step_s: float,
     servers: np.ndarray | int,

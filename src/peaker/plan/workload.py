@@ -1,7 +1,8 @@
-"""What the simulation is given: the work, the servers, the functions and the rules. Light to import: no numpy, no numba."""
+"""What the simulation is given: the work, the servers, the functions and the rules. Imports no numpy, no numba."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from peaker.policy.placement import Placement
 
 STARTS_PER_S = 100.0
 STARTS_BURST = 1000
-"""Lambda starts at most 1,000 instances of a function in 10 s, refilled continuously (AWS Lambda Developer Guide, "Lambda
-scaling behavior")."""
+"""Lambda starts at most 1,000 instances of a function in 10 s, refilled continuously (AWS Lambda Developer Guide,
+"Lambda scaling behavior")."""
 
 
 class PlanError(PeakerError):
@@ -50,10 +51,10 @@ class Workload:
     """The work of one request.
 
     Attributes:
-        service_quantiles_s: time on a server that does nothing else, as quantiles at evenly spaced probabilities from 0 to
-            1 (101 points are the percentiles); between them it is linear. One point is a constant.
-        cpu_share: the part of that time that computes; the rest waits for others. 0 simulates slots alone; above it each
-            worker has one core, for which its requests queue.
+        service_quantiles_s: time on a server that does nothing else, as quantiles at evenly spaced probabilities from
+            0 to 1 (101 points are the percentiles); between them it is linear. One point is a constant.
+        cpu_share: the part of that time that computes; the rest waits for others. 0 simulates slots alone; above it
+            each worker has one core, for which its requests queue.
         cold_start_quantiles_s: what starting an instance adds, in the same form.
         memory_mb: of a function, for the bill.
         spillable_share: share of the requests that may run on a function at all.
@@ -173,7 +174,7 @@ def deviation_of_quantiles(quantiles: Sequence[float]) -> float:
     """Standard deviation of the same: E[x^2] of a linear piece from a to b is (a^2 + ab + b^2) / 3."""
     if len(quantiles) == 1:
         return 0.0
-    pieces = zip(quantiles, quantiles[1:], strict=False)
+    pieces = itertools.pairwise(quantiles)
     square = math.fsum((low * low + low * high + high * high) / 3 for low, high in pieces) / (len(quantiles) - 1)
     return math.sqrt(max(0.0, square - mean_of_quantiles(quantiles) ** 2))
 

@@ -59,55 +59,91 @@ class Situation:
 
 
 def admit(seen: Situation) -> Decision:
-    """Where this request goes.
+    """Where this request goes: `next_step`, and in words why.
 
     Nothing is paid for while a slot is free here or at a sibling. A short wait is free as well, as long as it keeps the
     objective and lasts no longer than about one service time: waiting up to the objective would move the 95th
     percentile to the objective. Then a function is worth its money if it is sooner, or if the alternative is to refuse.
     A wrong "busy" costs cents, a wrong "free" costs the objective.
     """
-    if seen.placement is not Placement.FUNCTIONS:
-        if seen.slot_free:
-            return Decision(Step.STAY)
-        if seen.sibling_free:
-            return Decision(Step.SIBLING)
-        short_s = short_wait_s(seen)
-        if short_s >= WAIT_S_MIN:
-            return Decision(Step.WAIT, "a slot will be free in time", short_s)
-    refusal = _why_not_wait(seen)
-    may_spill = seen.placement is not Placement.SERVERS and not seen.no_spill
-    if may_spill and (refusal or _is_sooner_on_function(seen)):
-        return Decision(Step.SPILL)
-    if refusal:
+    step, wait_s = next_step(
+        seen.placement is not Placement.FUNCTIONS,
+        seen.placement is not Placement.SERVERS and not seen.no_spill,
+        seen.slot_free,
+        seen.sibling_free,
+        seen.joinable,
+        seen.waited_s,
+        seen.wait_s,
+        seen.service_s,
+        seen.tail_s,
+        seen.baseline_s,
+        seen.function_s,
+        seen.objective_s,
+        seen.wait_s_max,
+    )
+    if step == WAIT_SHORT:
+        return Decision(Step.WAIT, "a slot will be free in time", wait_s)
+    if step == WAIT_ON:
+        return Decision(Step.WAIT, seen.no_spill, wait_s)
+    if step == REFUSE:
+        refusal = _why_not_wait(seen)
         return Decision(Step.REFUSE, f"{refusal}; {seen.no_spill}" if seen.no_spill else refusal)
-    return Decision(Step.WAIT, seen.no_spill, min(seen.wait_s_max - seen.waited_s, RECHECK_S))
+    return _PLAIN[step]
 
 
-def short_wait_s(seen: Situation) -> float:
-    """How long to wait here before a function is thought of, 0 where that would cost the objective."""
-    if not seen.joinable or not seen.baseline_s:
-        return 0.0
-    if seen.baseline_s > seen.objective_s:
-        # It misses its objective even on an idle server: only the wait that is added to that can be judged.
-        left_s = seen.wait_s_max - seen.waited_s
-        return min(left_s, RECHECK_S) if seen.wait_s <= left_s else 0.0
-    left_s = min(seen.baseline_s, seen.wait_s_max) - seen.waited_s
-    keeps_objective = seen.waited_s + seen.wait_s + seen.tail_s <= seen.objective_s
-    return left_s if seen.wait_s <= left_s and keeps_objective else 0.0
+STAY, SIBLING, WAIT_SHORT, WAIT_ON, SPILL, REFUSE = range(6)
+"""What `next_step` answers."""
+
+_PLAIN = {STAY: Decision(Step.STAY), SIBLING: Decision(Step.SIBLING), SPILL: Decision(Step.SPILL)}
 
 
-def _is_sooner_on_function(seen: Situation) -> bool:
-    if seen.placement is Placement.FUNCTIONS:
-        return True
+def next_step(  # noqa: C901, PLR0917 - one decision, read from top to bottom; compiled code has no keywords
+    may_stay: bool,  # noqa: FBT001
+    may_spill: bool,  # noqa: FBT001
+    slot_free: bool,  # noqa: FBT001
+    sibling_free: bool,  # noqa: FBT001
+    joinable: bool,  # noqa: FBT001
+    waited_s: float,
+    wait_s: float,
+    service_s: float,
+    tail_s: float,
+    baseline_s: float,
+    function_s: float,
+    objective_s: float,
+    wait_s_max: float,
+) -> tuple[int, float]:
+    """The decision in numbers: a step, and how long before the request is looked at again.
+
+    The gate and the simulation of `plan/` run this one function, so it takes and gives plain numbers and calls nothing
+    that numba could not compile. `may_stay` and `may_spill` are the placement's and what stands against a spill now.
+    """
+    left_s = wait_s_max - waited_s
+    if may_stay:
+        if slot_free:
+            return STAY, 0.0
+        if sibling_free:
+            return SIBLING, 0.0
+        short_s = 0.0
+        if joinable and baseline_s > 0.0:
+            if baseline_s > objective_s:
+                # It misses its objective even on an idle server: only the wait that is added to that can be judged.
+                if wait_s <= left_s:
+                    short_s = min(left_s, RECHECK_S)
+            else:
+                short_left_s = min(baseline_s, wait_s_max) - waited_s
+                if wait_s <= short_left_s and waited_s + wait_s + tail_s <= objective_s:
+                    short_s = short_left_s
+        if short_s >= WAIT_S_MIN:
+            return WAIT_SHORT, short_s
+    must_go = not joinable or left_s < WAIT_S_MIN
     # Who has waited longer than foreseen will probably wait that long again.
-    still_s = max(seen.wait_s, seen.waited_s)
-    return seen.function_s < still_s + seen.service_s
+    if may_spill and (must_go or not may_stay or function_s < max(wait_s, waited_s) + service_s):
+        return SPILL, 0.0
+    if must_go:
+        return REFUSE, 0.0
+    return WAIT_ON, min(left_s, RECHECK_S)
 
 
 def _why_not_wait(seen: Situation) -> str:
-    """Why it cannot wait any more, "" if it can."""
-    if not seen.joinable:
-        return "the queue is full"
-    if seen.wait_s_max - seen.waited_s < WAIT_S_MIN:
-        return f"no slot was free within {seen.wait_s_max:g} s"
-    return ""
+    """Why it cannot wait any more."""
+    return f"no slot was free within {seen.wait_s_max:g} s" if seen.joinable else "the queue is full"
