@@ -46,6 +46,21 @@ class StateDirectory:
         return self.root / "usage.table"
 
     @property
+    def function_usage(self) -> Path:
+        """The table of what functions were billed for."""
+        return self.root / "functions.table"
+
+    @property
+    def work(self) -> Path:
+        """The table of what was asked for in the last hour and in all."""
+        return self.root / "work.table"
+
+    @property
+    def days(self) -> Path:
+        """What each UTC day has cost."""
+        return self.root / "days.json"
+
+    @property
     def spend(self) -> Path:
         """What functions have cost in this UTC day."""
         return self.root / "spend.json"
@@ -54,6 +69,16 @@ class StateDirectory:
     def credentials(self) -> Path:
         """The key that signs calls to the Invoke port, as an AWS credentials file."""
         return self.root / "credentials"
+
+    @property
+    def versions(self) -> Path:
+        """The version number of each build that was ever started here."""
+        return self.root / "versions.json"
+
+    @property
+    def aws_config(self) -> Path:
+        """An AWS config file whose profile leads to the Invoke port."""
+        return self.root / "aws-config"
 
     @property
     def logs(self) -> Path:
@@ -80,8 +105,12 @@ class StateDirectory:
 
     @property
     def invoke_socket(self) -> Path:
-        """The function host's Invoke API."""
+        """The Invoke API of the newest function host: a link to that generation's own socket."""
         return self.sockets / "invoke.sock"
+
+    def invoke_socket_of(self, generation: int) -> Path:
+        """The Invoke API of one generation's function host; its workers spill there and nowhere else."""
+        return self.sockets / f"invoke-{generation}.sock"
 
     def control_socket(self, process: str) -> Path:
         """Where the supervisor speaks to one process: `worker-3`, `host`, `control`."""

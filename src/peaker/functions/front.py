@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 import socket
 
 from peaker.clock import Clock
 from peaker.functions.service import InvokeService, error_answer, plain_refusal
 from peaker.http1_server import HttpAnswer, HttpLimits, HttpRequest, HttpServer
+from peaker.meter.function_usage import Caller
 from peaker.unix_socket import UnixListener
-from peaker.wire.invoke_api import (
-    PAYLOAD_BYTES_MAX,
-    InvokeApiError,
-    parse_call,
-    refused,
-    request_too_large,
-)
+from peaker.wire.host_header import is_local_name
+from peaker.wire.invoke_api import parse_call
+from peaker.wire.lambda_errors import PAYLOAD_BYTES_MAX, InvokeApiError, refused, request_too_large
 from peaker.wire.sigv4 import SignatureRefused, SigningKey, verify
-
-_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
 
 
 class Front:
@@ -43,7 +36,7 @@ class Front:
         whole = await self._private.drain(timeout_s)
         return await self._signed.drain(timeout_s) and whole
 
-    async def _answer(self, request: HttpRequest) -> HttpAnswer:
+    async def _answer(self, request: HttpRequest, caller: Caller = Caller.GATE) -> HttpAnswer:
         def set_on_gone(action: object) -> None:
             request.on_gone = action  # type: ignore[assignment]  # one attribute, no bound method a request
 
@@ -51,7 +44,7 @@ class Front:
             call = parse_call(request.method, request.target, request.headers)
         except InvokeApiError as error:
             return error_answer(error)
-        return await self._service.answer(call, request.body, set_on_gone=set_on_gone)
+        return await self._service.answer(call, request.body, caller=caller, set_on_gone=set_on_gone)
 
     async def _answer_if_signed(self, request: HttpRequest) -> HttpAnswer:
         try:
@@ -68,7 +61,7 @@ class Front:
             return error_answer(refused(error.kind, error.what))
         except InvokeApiError as error:
             return error_answer(error)
-        return await self._answer(request)
+        return await self._answer(request, Caller.DIRECT)
 
 
 def check_caller(headers: dict[str, str]) -> None:
@@ -81,25 +74,11 @@ def check_caller(headers: dict[str, str]) -> None:
         InvokeApiError: 403.
     """
     host = headers.get("host", "")
-    if not _is_local_name(host):
+    if not is_local_name(host):
         raise refused("AccessDeniedException", f"Host {host[:200]!r} is neither an address nor localhost.")
     origin = headers.get("origin")
     if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
         raise refused("AccessDeniedException", f"Origin {origin[:200]!r} may not call this API.")
-
-
-def _is_local_name(host: str) -> bool:
-    found = _HOST.fullmatch(host)
-    if found is None:
-        return False
-    name = found[1].strip("[]")
-    if name == "localhost":
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _refuse(status: int, reason: str) -> HttpAnswer:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from peaker.app import FunctionSpec, pool_variables
 from peaker.settings import Settings
@@ -24,29 +26,51 @@ _ONE_THREAD = (
 _REGION_DEFAULT = "us-east-1"
 
 
-def function_environment(spec: FunctionSpec, settings: Settings, declared: Mapping[str, str]) -> dict[str, str]:
-    """All variables of one function's zygote; instances add the name of their log stream.
+def region_of(declared: Mapping[str, str]) -> str:
+    """The region that functions with these variables say they are in."""
+    return declared.get("AWS_REGION") or declared.get("AWS_DEFAULT_REGION") or _REGION_DEFAULT
 
-    Names are those Lambda reserves ("Defined runtime environment variables", AWS Lambda Developer Guide).
+
+def function_environment(spec: FunctionSpec, settings: Settings, declared: Mapping[str, str]) -> dict[str, str]:
+    """All variables of one function's zygote; instances add the name of their log stream and invocations their trace.
+
+    Names and values are those Lambda defines ("Defined runtime environment variables", AWS Lambda Developer Guide),
+    the reserved ones above what the user declares, the others below it. A web app keeps the time zone and the language
+    it has on the servers, unless functions are to be like Lambda.
     """
-    region = declared.get("AWS_REGION") or declared.get("AWS_DEFAULT_REGION") or _REGION_DEFAULT
     host = {name: value for name in PASSED_ON if (value := os.environ.get(name)) is not None}
-    if settings.functions.like == "lambda":
-        host["TZ"] = ":UTC"
-    reserved = {
+    usual = _unreserved() if not spec.web or settings.functions.like == "lambda" else {}
+    reserved = _reserved(spec, settings, declared) | pool_variables(settings, in_instance=True)
+    return host | dict.fromkeys(_ONE_THREAD, "1") | usual | dict(declared) | reserved
+
+
+def _unreserved() -> dict[str, str]:
+    return {
+        "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+        "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+    }
+
+
+def _reserved(spec: FunctionSpec, settings: Settings, declared: Mapping[str, str]) -> dict[str, str]:
+    region = region_of(declared)
+    variables = {
         "AWS_DEFAULT_REGION": region,
-        "AWS_EXECUTION_ENV": "AWS_Lambda_python",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info[0]}.{sys.version_info[1]}",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
         "AWS_LAMBDA_FUNCTION_NAME": spec.name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_FORMAT": "JSON" if settings.functions.log_format == "json" else "Text",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{spec.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": "",
         "AWS_REGION": region,
+        "LAMBDA_RUNTIME_DIR": str(Path(__file__).parent),
         "LAMBDA_TASK_ROOT": settings.directory,
         "PEAKER_INSTANCE": "1",
         "_HANDLER": spec.target.replace(":", "."),
     }
-    return (
-        host | dict.fromkeys(_ONE_THREAD, "1") | dict(declared) | reserved | pool_variables(settings, in_instance=True)
-    )
+    if settings.functions.log_level:
+        variables["AWS_LAMBDA_LOG_LEVEL"] = settings.functions.log_level
+    return variables

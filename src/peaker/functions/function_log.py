@@ -19,7 +19,8 @@ from pathlib import Path
 
 from peaker.clock import Clock
 from peaker.units import MIB, billed_ms
-from peaker.wire.invoke_api import LATEST, LOG_TAIL_BYTES
+from peaker.wire.function_names import LATEST
+from peaker.wire.invoke_api import LOG_TAIL_BYTES
 
 FILE_BYTES_MAX = 8 * MIB
 """The file is renamed to functions.log.1 at this size, replacing the one before."""

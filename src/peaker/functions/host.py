@@ -21,20 +21,24 @@ from pathlib import Path
 from typing import Any
 
 from peaker.app import environment, local_functions, worker_count
+from peaker.build import build_hash
 from peaker.clock import SystemClock
 from peaker.control_socket import Answer, ControlServer, Status, WithSocket
 from peaker.errors import AppImportError, AppStartError, ListenError, PeakerError
 from peaker.functions.credentials import load_or_create_key
 from peaker.functions.front import Front, invoke_limits
+from peaker.functions.function_environment import region_of
 from peaker.functions.function_log import FunctionLog
 from peaker.functions.hosted import HostedFunction
 from peaker.functions.limits import Limits
+from peaker.functions.published import Published, number_of_build
 from peaker.functions.service import InvokeService
 from peaker.functions.starts import Starts
+from peaker.meter.function_usage import FunctionMeter, open_function_table
 from peaker.policy.resources import instances_allowed
 from peaker.settings import Settings
 from peaker.state import StateDirectory
-from peaker.unix_socket import UnixListener
+from peaker.unix_socket import UnixListener, link_newest
 
 EXIT_CUT_SHORT = 1
 EXIT_APP_FAILED = 3
@@ -49,17 +53,22 @@ _logger = logging.getLogger("peaker.functions.host")
 class FunctionHost:
     """One host from start to exit."""
 
-    def __init__(self, settings: Settings, state: StateDirectory, signed: socket.socket, *, generation: int) -> None:
+    def __init__(
+        self, settings: Settings, state: StateDirectory, signed: socket.socket, *, generation: int, name: str = "host"
+    ) -> None:
         self._settings = settings
         self._state = state
         self._signed = signed
+        self._generation = generation
+        self._drain_s = settings.servers.drain_s_max
+        self._build = ""
         self._clock = SystemClock()
         self._functions: list[HostedFunction] = []
         self._stop = asyncio.Event()
         self._force = asyncio.Event()
         self._control = ControlServer(
-            state.control_socket("host"),
-            process="host",
+            state.control_socket(name),
+            process=name,
             generation=generation,
             commands={"drain": self._drain_command, "listener": self._listener_command},
             orphan_s_max=settings.servers.orphan_s_max,
@@ -90,10 +99,16 @@ class FunctionHost:
     async def _serve(self, log: FunctionLog, limits: Limits) -> int:
         if not await self._start_functions(log, limits):
             return 0
-        private = UnixListener(self._state.invoke_socket)
+        private = UnixListener(self._state.invoke_socket_of(self._generation))
         try:
             service = InvokeService(
-                {function.spec.name: function.pool for function in self._functions}, log=log, clock=self._clock
+                {function.spec.name: function.pool for function in self._functions},
+                log=log,
+                clock=self._clock,
+                published=self._published(),
+                meter=FunctionMeter(
+                    open_function_table(self._state.function_usage), self._settings.functions.architecture
+                ),
             )
             key = load_or_create_key(self._state.credentials)
             front = Front(service, key=key, clock=self._clock, limits=invoke_limits(CONNECTIONS_MAX))
@@ -101,12 +116,21 @@ class FunctionHost:
             # What is here now stays: looking through it again at every full collection would only cost latency.
             gc.collect()
             gc.freeze()
+            link_newest(self._state.invoke_socket, private.path)
             self._control.set_status(Status.READY)
             await self._stop.wait()
             self._control.set_status(Status.DRAINING)
             return await self._drain(front)
         finally:
             private.close()
+
+    def _published(self) -> Published:
+        """What callers may name this host's build by."""
+        return Published(
+            build=self._build,
+            number=number_of_build(self._state.versions, self._build),
+            region=region_of(environment(self._settings)),
+        )
 
     async def _start_functions(self, log: FunctionLog, limits: Limits) -> bool:
         """All of them, as many at a time as there are cores; False if told to stop meanwhile."""
@@ -119,6 +143,7 @@ class FunctionHost:
             instances_max=allowed.instances_max if allowed else None,
         )
         variables = environment(settings)
+        self._build = build_hash(settings)
         at_once = asyncio.Semaphore(cores)
 
         async def start(function: HostedFunction) -> None:
@@ -135,6 +160,7 @@ class FunctionHost:
                 log=log,
                 clock=self._clock,
                 chance=random.Random(),  # noqa: S311 - it draws start times
+                build=self._build,
             )
             for spec in local_functions(settings)
         ]
@@ -147,7 +173,7 @@ class FunctionHost:
         return True
 
     async def _drain(self, front: Front) -> int:
-        draining = asyncio.ensure_future(front.drain(self._settings.servers.drain_s_max))
+        draining = asyncio.ensure_future(front.drain(self._drain_s))
         await _first(draining, asyncio.ensure_future(self._force.wait()))
         if not draining.done():
             draining.cancel()
@@ -159,6 +185,7 @@ class FunctionHost:
         return {
             "invoke_host": host,
             "invoke_port": port,
+            "version": self._build,
             "functions": [function.details() for function in self._functions],
         }
 
@@ -172,7 +199,9 @@ class FunctionHost:
         _logger.warning("no supervisor for %g s: draining", seconds, extra={"action": "orphan"})
         self._stop.set()
 
-    async def _drain_command(self, _: dict[str, Any]) -> Answer:
+    async def _drain_command(self, line: dict[str, Any]) -> Answer:
+        # The host of an outgoing generation gets longer than drain_s_max: nobody waits for its end.
+        self._drain_s = float(line.get("within_s", self._drain_s))
         self._stop.set()
         return {}
 
@@ -249,6 +278,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--state", required=True, type=Path, help="the state directory")
     parser.add_argument("--generation", required=True, type=int, help="generation of code and settings to run")
+    parser.add_argument("--name", default="host", help="what it is called beside the host of another generation")
     parser.add_argument("--invoke-fd", type=int, help="descriptor of the listening socket of the signed port")
     return parser.parse_args(argv)
 
@@ -268,7 +298,8 @@ def main(argv: list[str]) -> int:
     _allow_descriptors(settings)
 
     async def run() -> int:
-        return await FunctionHost(settings, state, signed, generation=arguments.generation).run()
+        host = FunctionHost(settings, state, signed, generation=arguments.generation, name=arguments.name)
+        return await host.run()
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(run())

@@ -33,6 +33,11 @@ class Starts:
         self.processes = 0
         self._asking: dict[Startable, None] = {}
 
+    @property
+    def is_full(self) -> bool:
+        """There may be no more instances in all."""
+        return self.instances_max is not None and self.processes >= self.instances_max
+
     def ask(self, pool: Startable) -> None:
         """`pool` may need a start."""
         self._asking.setdefault(pool)
@@ -54,7 +59,7 @@ class Starts:
 
     def _grant(self) -> None:
         while self._asking and self.in_flight < self.in_flight_max:
-            if self.instances_max is not None and self.processes >= self.instances_max:
+            if self.is_full:
                 return
             needs = {pool: pool.start_need() for pool in self._asking}
             self._asking = {pool: None for pool in self._asking if needs[pool] is not Need.NONE}

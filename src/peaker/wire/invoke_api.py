@@ -18,21 +18,23 @@ from peaker.errors import (
     FunctionCrashed,
     InvocationRefused,
     InvokeError,
-    PeakerError,
     Throttled,
 )
-
-PAYLOAD_BYTES_MAX = 6 * 1024 * 1024
-"""Request and response payload of a synchronous invocation."""
+from peaker.wire.function_names import LATEST, parse_name
+from peaker.wire.lambda_errors import InvokeApiError, invalid_parameter, not_json, violated
 
 LOG_TAIL_BYTES = 4096
-LATEST = "$LATEST"
+
+BILLED_HEADER = "x-peaker-billed-ms"
+"""What the function host tells a gate, so that both count the same; Lambda has no such header."""
+
+CLIENT_CONTEXT_BYTES_MAX = 3583
+"""Of X-Amz-Client-Context as it is sent, in base64 (API Reference, "Invoke", ClientContext)."""
 
 _PATH = re.compile(r"/2015-03-31/functions/([^/?]+)/invocations/?")
-_FUNCTION = re.compile(
-    r"(?:arn:(?:aws[a-z-]*):lambda:[a-z0-9-]+:\d{12}:function:|\d{12}:function:)?([a-zA-Z0-9_-]{1,140})(?::([a-zA-Z0-9$_-]{1,128}))?"
-)
 _REQUEST_ID = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+_NO_JSON = re.compile(r"(multipart|image|audio|video|font)/.*|(application|text)/(xml|html|zip|gzip|pdf|csv)")
+"""Types that name another format. Others are taken: SDKs send none or octet-stream, curl the type of a form."""
 
 
 class InvocationType(Enum):
@@ -62,20 +64,6 @@ class InvokeCall:
     deadline_s: float | None = None
 
 
-class InvokeApiError(PeakerError):
-    """An answer of the Invoke API other than a result: AWS's name, status and body."""
-
-    def __init__(self, status: int, kind: str, message: str, **fields: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-        self.fields = fields
-
-    def body(self) -> bytes:
-        """The JSON body of the answer."""
-        return json.dumps({**self.fields, "message": self.what}).encode()
-
-
 def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCall:
     """Read request line and headers (names in lower case).
 
@@ -88,19 +76,19 @@ def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCa
         raise InvokeApiError(404, "UnknownOperationException", f"No operation at {path[:200]}.")
     if method != "POST":
         raise InvokeApiError(405, "MethodNotAllowedException", f"{method} is not allowed here; allowed: POST.")
-    named = _FUNCTION.fullmatch(unquote(found[1]))
-    if named is None:
-        raise _invalid("functionName", unquote(found[1]), "a function's name, or its ARN")
+    qualifier = parse_qs(query).get("Qualifier", [""])[0] if query else ""
+    named = parse_name(unquote(found[1]), qualifier)
+    _check_content(headers)
     log_type = headers.get("x-amz-log-type", "None")
     if log_type not in ("None", "Tail"):
-        raise _invalid("logType", log_type, "None, Tail")
+        raise violated("logType", log_type, "Member must satisfy enum value set: [None, Tail]")
     request_id = headers.get("x-request-id", "")
     return InvokeCall(
-        function=named[1],
-        qualifier=named[2] or (parse_qs(query).get("Qualifier", [""])[0] if query else ""),
+        function=named.function,
+        qualifier=named.qualifier,
         kind=_kind(headers.get("x-amz-invocation-type", "RequestResponse")),
         log_tail=log_type == "Tail",
-        client_context=headers.get("x-amz-client-context", ""),
+        client_context=_client_context(headers.get("x-amz-client-context", "")),
         request_id=request_id if _REQUEST_ID.fullmatch(request_id) else "",
         traceparent=headers.get("traceparent", ""),
         trace_id=headers.get("x-amzn-trace-id", ""),
@@ -112,89 +100,44 @@ def _kind(value: str) -> InvocationType:
     try:
         return InvocationType(value)
     except ValueError:
-        raise _invalid("invocationType", value, "Event, RequestResponse, DryRun") from None
+        allowed = "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
+        raise violated("invocationType", value, allowed) from None
 
 
 def _deadline_s(value: str | None) -> float | None:
     if value is None:
         return None
     if not re.fullmatch(r"\d{1,9}", value) or int(value) == 0:
-        raise _invalid("x-peaker-deadline-ms", value, "whole milliseconds from 1 to 999999999")
+        raise invalid_parameter(
+            f"x-peaker-deadline-ms = {value[:200]!r} is not allowed; allowed: whole milliseconds from 1 to 999999999."
+        )
     return int(value) / 1000
 
 
-def _invalid(name: str, value: str, allowed: str) -> InvokeApiError:
-    return InvokeApiError(
-        400,
-        "InvalidParameterValueException",
-        f"{name} = {value[:200]!r} is not allowed; allowed: {allowed}.",
-        Type="User",
-    )
+def _check_content(headers: Mapping[str, str]) -> None:
+    content_type = headers.get("content-type", "")
+    if _NO_JSON.fullmatch(content_type.partition(";")[0].strip().lower()):
+        raise not_json(content_type)
+    if (encoding := headers.get("content-encoding", "identity")) != "identity":
+        raise not_json(f"{content_type or 'application/json'}, encoded as {encoding}")
 
 
-def function_not_found(name: str) -> InvokeApiError:
-    """No function of this name, or no such version of it."""
-    return InvokeApiError(404, "ResourceNotFoundException", f"Function not found: {name}", Type="User")
+def _client_context(encoded: str) -> str:
+    if len(encoded) > CLIENT_CONTEXT_BYTES_MAX:
+        raise invalid_parameter(
+            f"The client context has {len(encoded)} bytes; allowed are {CLIENT_CONTEXT_BYTES_MAX} in base64."
+        )
+    return encoded
 
 
-def too_many_requests(why: str) -> InvokeApiError:
-    """No instance for it, now or in time; it was not started."""
-    reason = "ConcurrentInvocationLimitExceeded"
-    return InvokeApiError(429, "TooManyRequestsException", f"Rate Exceeded. {why}", Reason=reason, Type="User")
-
-
-def request_too_large(limit_bytes: int = PAYLOAD_BYTES_MAX) -> InvokeApiError:
-    """Over the payload limit."""
-    return InvokeApiError(
-        413,
-        "RequestTooLargeException",
-        f"Request must be smaller than {limit_bytes} bytes for the InvokeFunction operation",
-        Type="User",
-    )
-
-
-def invalid_content(reason: str) -> InvokeApiError:
-    """The payload is not JSON."""
-    return InvokeApiError(
-        400, "InvalidRequestContentException", f"Could not parse request body into json: {reason}", Type="User"
-    )
-
-
-def events_not_taken() -> InvokeApiError:
-    """There is no queue that would keep an event."""
-    return InvokeApiError(
-        400,
-        "InvalidParameterValueException",
-        "InvocationType = 'Event' is not yet taken by this host; allowed: RequestResponse, DryRun.",
-        Type="User",
-    )
-
-
-def service_error(message: str) -> InvokeApiError:
-    """The host could not run the function, through no fault of the caller's."""
-    return InvokeApiError(500, "ServiceException", message, Type="Service")
-
-
-def refused(kind: str, message: str) -> InvokeApiError:
-    """Who calls may not."""
-    return InvokeApiError(403, kind, message)
-
-
-def error_headers(error: InvokeApiError, request_id: str) -> list[tuple[str, str]]:
-    """Headers of an error's answer."""
-    return [
-        ("content-type", "application/json"),
-        ("x-amzn-requestid", request_id),
-        ("x-amzn-errortype", error.kind),
-    ]
-
-
-def result_headers(request_id: str, function_error: str, log: bytes | None) -> list[tuple[str, str]]:
+def result_headers(
+    request_id: str, function_error: str, log: bytes | None, version: str = LATEST
+) -> list[tuple[str, str]]:
     """Headers of a result's answer; `log` is what the run wrote, of which the last 4 KB are sent."""
     headers = [
         ("content-type", "application/json"),
         ("x-amzn-requestid", request_id),
-        ("x-amz-executed-version", LATEST),
+        ("x-amz-executed-version", version),
     ]
     if function_error:
         headers.append(("x-amz-function-error", function_error))

@@ -1,0 +1,144 @@
+"""From a call of the Invoke API to an invocation that may be run: everything that can be refused before it starts."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from peaker.clock import Clock
+from peaker.functions.pool import Pool
+from peaker.functions.published import Published
+from peaker.meter.function_usage import Caller
+from peaker.wire.function_names import LATEST
+from peaker.wire.invoke_api import InvocationType, InvokeCall
+from peaker.wire.lambda_errors import (
+    ASYNC_PAYLOAD_BYTES_MAX,
+    PAYLOAD_BYTES_MAX,
+    InvokeApiError,
+    event_too_large,
+    function_not_found,
+    invalid_content,
+    recursive_invocation,
+    request_too_large,
+)
+from peaker.wire.trace_header import Trace, parse_trace
+
+RECURSION_RUNS_MAX = 16
+"""Runs of one function in one chain of calls ("approximately 16": Developer Guide, "Recursive loop detection")."""
+
+ARN_HEADER = "lambda-runtime-invoked-function-arn"
+"""As the Runtime API calls it; given where the caller named a version."""
+
+VERSION_HEADER = "x-amz-executed-version"
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON value")
+
+
+_json = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """One invocation, checked. `headers` are what travels on to the instance; `wait_s` is None for the default."""
+
+    pool: Pool
+    request_id: str
+    payload: bytes
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    version: str = LATEST
+    caller: Caller = Caller.GATE
+    log_tail: bool = False
+    wait_s: float | None = None
+    is_nested: bool = False
+    """It comes from within a function, whose instance is held until it is over."""
+
+    @property
+    def function(self) -> str:
+        """Its name."""
+        return self.pool.spec.name
+
+
+class Preparation:
+    """Turns calls into `Prepared`, or refuses them in Lambda's words."""
+
+    def __init__(self, pools: Mapping[str, Pool], published: Published, *, clock: Clock, chance: random.Random) -> None:
+        self._pools = pools
+        self._published = published
+        self._clock = clock
+        self._chance = chance
+
+    def prepare(self, call: InvokeCall, payload: bytes, request_id: str, caller: Caller) -> Prepared:
+        """Check everything that does not need an instance.
+
+        Raises:
+            InvokeApiError: no such function or version, payload or client context wrong or too large, or a chain of
+                calls that has come back too often.
+        """
+        pool = self._pools.get(call.function)
+        if pool is None:
+            raise function_not_found(self._published.arn(call.function, call.qualifier))
+        version = self._published.version_of(call.function, call.qualifier)
+        is_event = call.kind is InvocationType.EVENT
+        if is_event and len(payload) > ASYNC_PAYLOAD_BYTES_MAX:
+            raise event_too_large(len(payload))
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise request_too_large()
+        event = payload or b"{}"
+        _check_json(event)
+        trace = parse_trace(call.trace_id, epoch_s=self._clock.epoch_s(), chance=self._chance)
+        if trace.runs_of(call.function) >= RECURSION_RUNS_MAX:
+            raise recursive_invocation(self._published.arn(call.function), RECURSION_RUNS_MAX)
+        return Prepared(
+            pool=pool,
+            request_id=request_id,
+            payload=event,
+            headers=self._headers(call, trace, version),
+            version=version,
+            caller=Caller.EVENT if is_event else caller,
+            log_tail=call.log_tail and not is_event,
+            wait_s=call.deadline_s,
+            is_nested=bool(trace.lineage),
+        )
+
+    def _headers(self, call: InvokeCall, trace: Trace, version: str) -> dict[str, str]:
+        """What travels on to the instance, in the form it expects."""
+        headers = {"x-amzn-trace-id": trace.with_run_of(call.function)}
+        if call.traceparent:
+            headers["traceparent"] = call.traceparent
+        # "Lambda passes the ClientContext object to your function for synchronous invocations only" (API Reference).
+        if call.client_context and call.kind is not InvocationType.EVENT:
+            headers["x-amz-client-context"] = decode_client_context(call.client_context)
+        if call.qualifier:
+            headers[ARN_HEADER] = self._published.arn(call.function, call.qualifier)
+            headers[VERSION_HEADER] = version
+        return headers
+
+
+def decode_client_context(encoded: str) -> str:
+    """X-Amz-Client-Context as JSON text; raises InvokeApiError where it is not an object in base64."""
+    try:
+        text = base64.b64decode(encoded, validate=True).decode()
+        is_object = isinstance(_json.decode(text), dict)
+    except (ValueError, RecursionError):  # binascii.Error is a ValueError
+        is_object = False
+    if not is_object:
+        raise InvokeApiError(
+            400,
+            "InvalidRequestContentException",
+            "Client context must be a valid Base64-encoded JSON object.",
+            Type="User",
+        )
+    return text
+
+
+def _check_json(payload: bytes) -> None:
+    try:
+        _json.decode(payload.decode())
+    except (ValueError, RecursionError) as error:
+        raise invalid_content(str(error)[:300]) from error
