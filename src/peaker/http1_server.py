@@ -1,8 +1,8 @@
-"""A small, bounded HTTP/1.1 server for whole exchanges: the Invoke API and the ops port.
+"""A small, bounded HTTP/1.1 server: the Invoke API and the ops port.
 
-A handler gets one whole request and returns one whole answer. Everything has a limit: head, body, time for each,
-idle time, connections. It is no server for the user's app (that is uvicorn's protocol, in servers/): without streaming
-an exchange costs one task and two writes.
+A handler gets one whole request and returns one whole answer, or one in pieces. Everything has a limit: head, body,
+time for each, idle time, connections. It is no server for the user's app (that is uvicorn's protocol, in servers/): a
+whole exchange costs one task and two writes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import http
 import logging
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -49,6 +49,8 @@ class HttpRequest:
     headers: dict[str, str]
     body: bytes
     on_gone: Callable[[], object] | None = None
+    is_chunking_known: bool = True
+    """The client speaks HTTP/1.1: a body without length can be sent in chunks; else it ends with the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,20 @@ class HttpAnswer:
     body: bytes = b""
 
 
-HttpHandler = Callable[[HttpRequest], Awaitable[HttpAnswer]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedAnswer:
+    """An answer whose body comes piece by piece; the next one is asked for when the client has room for it.
+
+    `pieces` is closed (`aclose`) when the client goes. If it raises, the connection is cut off without the end of the
+    body, so that nobody takes what came for the whole.
+    """
+
+    status: int
+    headers: list[tuple[str, str]]
+    pieces: AsyncGenerator[bytes, None]
+
+
+HttpHandler = Callable[[HttpRequest], Awaitable[HttpAnswer | StreamedAnswer]]
 Refuse = Callable[[int, str], HttpAnswer]
 """Makes the answer to a request that never reaches the handler: status 400, 408, 413 or 431, and the reason."""
 
@@ -145,6 +160,8 @@ class _ServerConnection(asyncio.Protocol):
         self._is_last = False
         self._refused = False
         self._lingered_bytes = 0
+        self._writable: asyncio.Event | None = None
+        """Whether a streamed answer may go on; there is one only while such an answer is given."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are not subclasses of it.
@@ -159,7 +176,18 @@ class _ServerConnection(asyncio.Protocol):
         self._waiting.clear()
         if self._current is not None and self._current.on_gone is not None:
             self._current.on_gone()
+        self.resume_writing()
         self._server.lost(self)
+
+    def pause_writing(self) -> None:
+        """The client does not keep up."""
+        if self._writable is not None:
+            self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """It does again, or has gone."""
+        if self._writable is not None:
+            self._writable.set()
 
     def data_received(self, data: bytes) -> None:
         if self._refused or self._is_last:
@@ -227,6 +255,7 @@ class _ServerConnection(asyncio.Protocol):
             header_list=self._header_list,
             headers=self._headers,
             body=b"".join(self._body),
+            is_chunking_known=self._parser.get_http_version() == "1.1",
         )
         self._waiting.append((request, self._parser.should_keep_alive()))
         if self._task is None:
@@ -255,11 +284,17 @@ class _ServerConnection(asyncio.Protocol):
                 request, keep_alive = self._waiting.popleft()
                 self._current = request
                 answer = await self._answer(request)
-                self._current = None
-                if self._transport.is_closing():
-                    return
-                keep_alive = keep_alive and not (self._server.is_draining or self._is_last)
-                self._write(answer, keep_alive=keep_alive, is_head=request.method == "HEAD")
+                if isinstance(answer, StreamedAnswer):
+                    # How long it takes nobody knows, so that whether the connection stays is decided before.
+                    keep_alive = keep_alive and request.is_chunking_known and not self._is_last
+                    keep_alive = await self._stream(answer, request, keep_alive=keep_alive)
+                    self._current = None
+                else:
+                    self._current = None
+                    if self._transport.is_closing():
+                        return
+                    keep_alive = keep_alive and not (self._server.is_draining or self._is_last)
+                    self._write(answer, keep_alive=keep_alive, is_head=request.method == "HEAD")
                 if not keep_alive:
                     self._transport.close()
                     return
@@ -271,7 +306,39 @@ class _ServerConnection(asyncio.Protocol):
             if not self._in_message:
                 self._arm(self._limits.idle_s_max, self._idle_too_long)
 
-    async def _answer(self, request: HttpRequest) -> HttpAnswer:
+    async def _stream(self, answer: StreamedAnswer, request: HttpRequest, *, keep_alive: bool) -> bool:
+        """Give an answer piece by piece; whether the connection may be used again."""
+        assert self._transport is not None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        lines = [_STATUS_LINES[answer.status], *(f"{name}: {value}" for name, value in answer.headers)]
+        lines += ["transfer-encoding: chunked"] if request.is_chunking_known else []
+        lines += [] if keep_alive else ["connection: close"]
+        try:
+            if not self._transport.is_closing():
+                self._transport.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+                await self._write_pieces(answer.pieces, is_chunked=request.is_chunking_known)
+        except Exception:
+            _logger.exception("the answer to %s broke off", request.target[:200], extra={"action": "answer"})
+            self._transport.abort()
+        finally:
+            self._writable = None
+            await answer.pieces.aclose()
+        return keep_alive and not self._server.is_draining and not self._transport.is_closing()
+
+    async def _write_pieces(self, pieces: AsyncGenerator[bytes, None], *, is_chunked: bool) -> None:
+        assert self._transport is not None
+        assert self._writable is not None
+        async for piece in pieces:
+            if piece:
+                self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if is_chunked else piece)
+                await self._writable.wait()
+            if self._transport.is_closing():
+                return
+        if is_chunked:
+            self._transport.write(b"0\r\n\r\n")
+
+    async def _answer(self, request: HttpRequest) -> HttpAnswer | StreamedAnswer:
         try:
             return await self._server.handler(request)
         except Exception:

@@ -11,7 +11,8 @@ import pytest
 from peaker.app import FunctionSpec
 from peaker.errors import AppStartError, Throttled, Unavailable
 from peaker.functions.launcher import InstanceDied
-from peaker.functions.pool import Lease, Pool
+from peaker.functions.lease import Lease
+from peaker.functions.pool import Pool
 from peaker.functions.starting import StartModel
 from peaker.functions.starts import Starts
 from peaker.testing.simulated_instances import Exits, SimulatedLauncher

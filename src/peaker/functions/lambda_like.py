@@ -11,6 +11,8 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
+from peaker.policy.stream_pace import LAMBDA_PACE
+
 FRACTIONS = (0.0, 0.05, 0.50, 0.90, 0.95, 0.99, 1.0)
 
 INIT_MS: dict[tuple[int, int], tuple[float, ...]] = {
@@ -55,6 +57,7 @@ class LambdaLike:
     """
 
     freezes = True
+    stream_pace = LAMBDA_PACE
 
     def __init__(
         self,

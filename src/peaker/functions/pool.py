@@ -10,41 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 from peaker.app import FunctionSpec
 from peaker.clock import Clock
 from peaker.errors import AppStartError, PeakerError, Throttled, Unavailable
-from peaker.functions.launcher import InstanceDied, Outcome
+from peaker.functions.launcher import InstanceDied
+from peaker.functions.lease import HeldInstance, InstanceState, Lease
 from peaker.functions.starting import AsFastAsCanBe, RunningInstance, Starter, StartModel
 from peaker.functions.starts import Starts
 from peaker.policy.keep_alive import instances_to_end, next_end_s
 from peaker.policy.starts import Need, PoolCounts, admits, spare_retry_s, start_need
+from peaker.policy.stream_pace import StreamPace
 
 _logger = logging.getLogger("peaker.functions.pool")
-
-
-class _State(Enum):
-    """STARTING -> BUSY <-> IDLE; all -> ENDING; all -> GONE, which only the end of the process brings.
-
-    An instance that is still being forked has no state yet.
-    """
-
-    STARTING = "starting"
-    IDLE = "idle"
-    BUSY = "busy"
-    ENDING = "ending"
-    GONE = "gone"
-
-
-@dataclass(slots=True, eq=False)
-class _Held:
-    instance: RunningInstance
-    state: _State
-    idle_since_s: float
-    used: bool = False
 
 
 @dataclass(slots=True)
@@ -66,7 +45,7 @@ TOUCH_REQUEST_ID = "spare-warm-up"
 SPARE_PAUSE_S = 0.02
 """After a spare was taken, the next one is started this much later."""
 
-_Turn = asyncio.Future[tuple[_Held, bool]]
+_Turn = asyncio.Future[tuple[HeldInstance, bool]]
 
 
 class Pool:
@@ -95,8 +74,8 @@ class Pool:
         self._clock = clock
         self._model = model or AsFastAsCanBe()
         self._loop = asyncio.get_running_loop()
-        self._used: list[_Held] = []
-        self._spares: list[_Held] = []
+        self._used: list[HeldInstance] = []
+        self._spares: list[HeldInstance] = []
         self._turns: deque[_Turn] = deque()
         self._starting = self._busy = self._ending = 0
         self._failures_in_a_row = 0
@@ -117,6 +96,11 @@ class Pool:
             spares=len(self._spares),
             ending=self._ending,
         )
+
+    @property
+    def must_wait_for_another(self) -> bool:
+        """No instance is idle, and none can be started before another of this host ends."""
+        return not (self._used or self._spares) and self._starts.is_full
 
     async def acquire(self, wait_s: float) -> Lease:
         """Get an instance for one invocation, within `wait_s`.
@@ -161,6 +145,11 @@ class Pool:
             self._reaper.cancel()
             self._reaper = None
 
+    @property
+    def stream_pace(self) -> StreamPace:
+        """How fast a streamed response leaves."""
+        return self._model.stream_pace
+
     def overhead_s(self) -> float:
         """What the next invocation takes beside its run."""
         return self._model.overhead_s()
@@ -200,7 +189,7 @@ class Pool:
             self._start_failed(error or AppStartError())
             self._starts.process_ended()
             return
-        held = _Held(instance, _State.STARTING, self._clock.now_s())
+        held = HeldInstance(instance, InstanceState.STARTING, self._clock.now_s())
         instance.on_exit = lambda _: self._exited(held)
         took_s = self._clock.now_s() - asked_s
         start_s = self._model.start_s(took_s)
@@ -228,18 +217,18 @@ class Pool:
             return AppStartError(f"it ended while it answered its warm-up: {death}")
         return None
 
-    def _started(self, held: _Held, error: PeakerError | None) -> None:
+    def _started(self, held: HeldInstance, error: PeakerError | None) -> None:
         if error is not None or not held.instance.alive:
             self._start_failed(error or AppStartError("it ended as soon as it had started."))
-            if held.state is _State.STARTING:
-                held.state = _State.ENDING
+            if held.state is InstanceState.STARTING:
+                held.state = InstanceState.ENDING
                 self._ending += 1
                 held.instance.kill()
             return
         self._failures_in_a_row = 0
         self.totals.started += 1
         self._busy += 1
-        held.state = _State.BUSY
+        held.state = InstanceState.BUSY
         self._offer(held, cold=True)
 
     def _start_failed(self, error: PeakerError) -> None:
@@ -256,7 +245,7 @@ class Pool:
             self._loop.call_later(retry_s, self._starts.ask, self)
         self._starts.ask(self)
 
-    async def _wait_for_turn(self, wait_s: float) -> tuple[_Held, bool]:
+    async def _wait_for_turn(self, wait_s: float) -> tuple[HeldInstance, bool]:
         turn: _Turn = self._loop.create_future()
         self._turns.append(turn)
         timer = self._loop.call_later(wait_s, self._give_up, turn, wait_s)
@@ -286,12 +275,12 @@ class Pool:
         if not turn.done():
             turn.set_exception(error)
 
-    def _take_idle(self) -> _Held | None:
+    def _take_idle(self) -> HeldInstance | None:
         """The one used last; spares only after those, and then another is started in its place."""
         while stack := self._used or self._spares:
             held = stack.pop()
             self._busy += 1
-            held.state = _State.BUSY
+            held.state = InstanceState.BUSY
             if not held.instance.alive:
                 self._leave(held)  # It died this very moment; a request must not be lost to it.
                 continue
@@ -303,7 +292,7 @@ class Pool:
             return held
         return None
 
-    def _offer(self, held: _Held, *, cold: bool) -> None:
+    def _offer(self, held: HeldInstance, *, cold: bool) -> None:
         """`held` is BUSY with nobody; give it to the longest waiting, else let it idle."""
         while self._turns:
             turn = self._turns.popleft()
@@ -311,7 +300,7 @@ class Pool:
                 turn.set_result((held, cold))
                 return
         self._busy -= 1
-        held.state = _State.IDLE
+        held.state = InstanceState.IDLE
         held.idle_since_s = self._clock.now_s()
         (self._used if held.used else self._spares).append(held)
         if self._closed:
@@ -321,24 +310,24 @@ class Pool:
             held.instance.freeze()
         self._arm_reaper()
 
-    def give_back(self, held: _Held) -> None:
+    def give_back(self, held: HeldInstance) -> None:
         """A lease has ended."""
-        if held.state is not _State.BUSY:
+        if held.state is not InstanceState.BUSY:
             return
         if held.instance.alive:
             self._offer(held, cold=False)
         else:
             self._leave(held)
 
-    def _leave(self, held: _Held) -> None:
+    def _leave(self, held: HeldInstance) -> None:
         """It is BUSY and will not be used again; `on_exit` follows."""
-        if held.state is _State.BUSY:
-            held.state = _State.ENDING
+        if held.state is InstanceState.BUSY:
+            held.state = InstanceState.ENDING
             self._busy -= 1
             self._ending += 1
             self._starts.ask(self)
 
-    def note_death(self, held: _Held, error: InstanceDied) -> None:
+    def note_death(self, held: HeldInstance, error: InstanceDied) -> None:
         """A run ended with its process; its place is free at once, though the process may take a while to end."""
         self._leave(held)
         if error.timed_out:
@@ -346,23 +335,23 @@ class Pool:
         else:
             self.totals.crashed += 1
 
-    def _end(self, held: _Held) -> None:
+    def _end(self, held: HeldInstance) -> None:
         (self._used if held.used else self._spares).remove(held)
-        held.state = _State.ENDING
+        held.state = InstanceState.ENDING
         self._ending += 1
         if self._model.freezes:
             held.instance.thaw()  # A frozen process could not end itself.
         held.instance.close()
 
-    def _exited(self, held: _Held) -> None:
-        was, held.state = held.state, _State.GONE
-        if was is _State.GONE:
+    def _exited(self, held: HeldInstance) -> None:
+        was, held.state = held.state, InstanceState.GONE
+        if was is InstanceState.GONE:
             return
-        if was is _State.BUSY:
+        if was is InstanceState.BUSY:
             self._busy -= 1
-        elif was is _State.ENDING:
+        elif was is InstanceState.ENDING:
             self._ending -= 1
-        elif was is _State.IDLE:
+        elif was is InstanceState.IDLE:
             (self._used if held.used else self._spares).remove(held)
         self._starts.process_ended()
         if not self._closed:
@@ -389,50 +378,3 @@ class Pool:
             for held in stack[:count]:
                 self._end(held)
         self._arm_reaper()
-
-
-class Lease:
-    """One instance for one invocation; ends with `run` or with `release`."""
-
-    def __init__(self, pool: Pool, held: _Held, *, cold: bool) -> None:
-        self._pool = pool
-        self._held = held
-        self.cold = cold
-
-    @property
-    def instance(self) -> RunningInstance:
-        """The one that was got."""
-        return self._held.instance
-
-    async def run(self, payload: bytes, *, request_id: str, headers: Mapping[str, str] | None = None) -> Outcome:
-        """Run the invocation and give the instance back.
-
-        A caller that goes away does not stop it: the instance is used up, billed and reused. Cancelling this kills it.
-
-        Raises:
-            InstanceDied: it crashed, ran out of memory or was killed at `timeout_s`.
-        """
-        pool, held = self._pool, self._held
-        pool.totals.invocations += 1
-        pool.totals.cold_starts += self.cold
-        held.used = True
-        try:
-            overhead_s = pool.overhead_s()
-            if overhead_s:
-                await asyncio.sleep(overhead_s)
-            outcome = await held.instance.run(
-                payload, request_id=request_id, deadline_s=pool.deadline_s(), headers=headers, cold=self.cold
-            )
-        except InstanceDied as error:
-            pool.note_death(held, error)
-            raise
-        except BaseException:
-            held.instance.kill()  # The answer still to come would belong to nobody.
-            pool.give_back(held)
-            raise
-        pool.give_back(held)
-        return outcome
-
-    def release(self) -> None:
-        """Give the instance back unused."""
-        self._pool.give_back(self._held)

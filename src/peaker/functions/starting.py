@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from peaker.functions.launcher import Outcome
+from peaker.functions.stream import ResponseStream
+from peaker.policy.stream_pace import UNPACED, StreamPace
 
 
 class RunningInstance(Protocol):
@@ -28,8 +30,9 @@ class RunningInstance(Protocol):
         deadline_s: float,
         headers: Mapping[str, str] | None = None,
         cold: bool = False,
+        stream: ResponseStream | None = None,
     ) -> Outcome:
-        """Run one invocation; raises InstanceDied."""
+        """Run one invocation; raises InstanceDied. Where the function streams, its response goes into `stream`."""
         ...
 
     def kill(self) -> None:
@@ -61,6 +64,7 @@ class StartModel(Protocol):
     """How starting and invoking differ from what this machine does by itself (functions/lambda_like.py)."""
 
     freezes: bool
+    stream_pace: StreamPace
 
     def may_start(self, now_s: float) -> bool:
         """Whether the platform would start another instance for a request now."""
@@ -79,6 +83,7 @@ class AsFastAsCanBe:
     """`like = "local"`: nothing is added."""
 
     freezes = False
+    stream_pace = UNPACED
 
     def may_start(self, now_s: float) -> bool:  # noqa: ARG002 - as in the interface
         """Always."""

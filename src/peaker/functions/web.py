@@ -93,35 +93,51 @@ class WebApp:
         started_s = time.perf_counter()
         document = json.loads(event)
         request = event_to_request(document)
+        exchange = WholeExchange(request.body)
+        await self.answer_through(request, exchange)
+        duration_ms = (time.perf_counter() - started_s) * 1000
+        notes = RunNotes(cold=cold, init_ms=init_ms, duration_ms=duration_ms)
+        return result_for(document, exchange.response(), notes)
+
+    def read_event(self, event: bytes) -> Request:
+        """The request that an event stands for; raises MalformedEvent, or ValueError where it is not JSON."""
+        return event_to_request(json.loads(event))
+
+    async def answer_through(self, request: Request, exchange: Exchange) -> None:
+        """Let the app answer into this exchange; raises as `answer`."""
         scope = request_to_scope(request)
         if self._state:
             scope["state"] = self._state.copy()
-        exchange = _Exchange(request.body)
-        # A task of its own gives each request its own context variables, as a server does.
-        response = await asyncio.create_task(self._respond(scope, exchange))
-        duration_ms = (time.perf_counter() - started_s) * 1000
-        return result_for(document, response, RunNotes(cold=cold, init_ms=init_ms, duration_ms=duration_ms))
+        try:
+            # A task of its own gives each request its own context variables, as a server does.
+            if not await asyncio.create_task(self._respond(scope, exchange)):
+                start: Message = {"type": "http.response.start", "status": _SERVER_ERROR.status}
+                await exchange.send({**start, "headers": _SERVER_ERROR.headers})
+                await exchange.send({"type": "http.response.body", "body": _SERVER_ERROR.body})
+        finally:
+            exchange.end()
 
-    async def _respond(self, scope: Scope, exchange: _Exchange) -> Response:
+    async def _respond(self, scope: Scope, exchange: Exchange) -> bool:
+        """Call the app; False if it left no response at all."""
         try:
             await self._application(scope, exchange.receive, exchange.send)
         except PayloadTooLarge:
             raise
         except BaseException as error:  # as uvicorn: whatever the app raises ends its request, never the server
             traceback.print_exception(error, file=sys.stderr)
-            if exchange.status == 0:
-                return _SERVER_ERROR
+            if exchange.status == 0 or exchange.is_gone:
+                return exchange.is_gone
             if exchange.is_complete:  # Starlette answers 500 itself, then lets the exception through to be logged
-                return exchange.response()
+                return True
             raise ResponseBroken(f"{type(error).__name__} after the response had begun: {error}") from error
-        finally:
-            exchange.end()
+        if exchange.is_gone:
+            return True
         if exchange.status == 0:
             sys.stderr.write("ASGI callable returned without starting response.\n")
-            return _SERVER_ERROR
+            return False
         if not exchange.is_complete:
             raise ResponseBroken("ASGI callable returned without completing response.")
-        return exchange.response()
+        return True
 
     async def _run_lifespan(self) -> None:
         scope: Scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
@@ -143,20 +159,20 @@ class WebApp:
         ended.set_result("" if outcome == "complete" else message.get("message") or "no reason given")
 
 
-class _Exchange:
-    """One request and response between the app and its caller."""
+class Exchange:
+    """One request and response between the app and its caller; what becomes of the response is the subclass's."""
 
     def __init__(self, body: bytes) -> None:
         self.status = 0
+        self.headers: Headers = ()
         self.is_complete = False
-        self._headers: Headers = ()
+        self.is_gone = False
+        """The caller has gone: the app is told, and what it sends is taken in silence, as a server does."""
         self._request_body: bytes | None = body
-        self._response_body: list[bytes] = []
-        self._response_bytes = 0
         self._ended = asyncio.Event()
 
     async def receive(self) -> Message:
-        """The whole body at once, then, when the response is complete, the disconnect."""
+        """The whole body at once, then, when the response is complete or the caller gone, the disconnect."""
         if self._request_body is not None:
             body, self._request_body = self._request_body, None
             return {"type": "http.request", "body": body, "more_body": False}
@@ -166,22 +182,52 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         """Take one message of the response; messages out of order raise RuntimeError, as in a server."""
         kind = message["type"]
+        if self.is_gone:
+            return
         if self.status == 0:
             if kind != "http.response.start":
                 raise RuntimeError(f"Expected ASGI message 'http.response.start', but got '{kind}'.")
             self.status = message["status"]
-            self._headers = tuple((bytes(name).lower(), bytes(value)) for name, value in message.get("headers", ()))
+            self.headers = tuple((bytes(name).lower(), bytes(value)) for name, value in message.get("headers", ()))
+            await self.take_head()
         elif self.is_complete:
             raise RuntimeError(f"Unexpected ASGI message '{kind}' sent, after response already completed.")
         elif kind != "http.response.body":
             raise RuntimeError(f"Expected ASGI message 'http.response.body', but got '{kind}'.")
         else:
-            self._add_to_body(message.get("body", b""))
-            if not message.get("more_body", False):
+            is_last = not message.get("more_body", False)
+            await self.take_body(message.get("body", b""))
+            if is_last:
                 self.is_complete = True
                 self._ended.set()
 
-    def _add_to_body(self, chunk: bytes) -> None:
+    async def take_head(self) -> None:
+        """Status and headers are known."""
+
+    async def take_body(self, chunk: bytes) -> None:
+        """A piece of the body, which may be empty."""
+        raise NotImplementedError
+
+    def client_gone(self) -> None:
+        """Nobody reads the response any more."""
+        self.is_gone = True
+        self._ended.set()
+
+    def end(self) -> None:
+        """Whatever of the app still waits in `receive` learns that the exchange is over."""
+        self._ended.set()
+
+
+class WholeExchange(Exchange):
+    """Keeps the response until it is complete."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._response_body: list[bytes] = []
+        self._response_bytes = 0
+
+    async def take_body(self, chunk: bytes) -> None:
+        """Raises PayloadTooLarge where it could not be a result any more."""
         self._response_bytes += len(chunk)
         if self._response_bytes > RESULT_BYTES_MAX:
             self._response_body.clear()
@@ -191,10 +237,6 @@ class _Exchange:
         if chunk:
             self._response_body.append(bytes(chunk))
 
-    def end(self) -> None:
-        """Whatever of the app still waits in `receive` learns that the exchange is over."""
-        self._ended.set()
-
     def response(self) -> Response:
         """The complete response."""
-        return Response(status=self.status, headers=self._headers, body=b"".join(self._response_body))
+        return Response(status=self.status, headers=self.headers, body=b"".join(self._response_body))

@@ -11,6 +11,7 @@ from typing import Any
 from peaker.clock import Clock
 from peaker.errors import Unavailable
 from peaker.functions.launcher import InstanceDied, Outcome
+from peaker.functions.stream import ResponseStream
 
 Handler = Callable[[Any, str], Awaitable[Any]]
 """Takes the event and the request id, returns what JSON can hold; sleeps as long as the run is to take."""
@@ -51,6 +52,7 @@ class SimulatedInstance:
         deadline_s: float,
         headers: Mapping[str, str] | None = None,  # noqa: ARG002 - as in the interface
         cold: bool = False,
+        stream: ResponseStream | None = None,  # noqa: ARG002 - what it answers is one result, which is allowed
     ) -> Outcome:
         """As `Instance.run`."""
         assert self._running is None, f"{self.name} is used twice at once"

@@ -38,10 +38,12 @@ __all__ = [
     "RESULT_BYTES_MAX",
     "event_to_request",
     "losses",
+    "read_result_head",
     "request_to_event",
     "request_to_scope",
     "response_to_result",
     "result_for",
+    "result_head",
     "result_to_response",
     "scope_to_request",
 ]
@@ -212,11 +214,17 @@ def response_to_result(response: Response, notes: RunNotes) -> bytes:
     Raises:
         PayloadTooLarge: the result is longer than RESULT_BYTES_MAX.
     """
+    result = result_head(response.status, response.headers, notes)
+    return fields.encode_with_body(result, response.body, RESULT_BYTES_MAX, "response")
+
+
+def result_head(status: int, response_headers: Headers, notes: RunNotes) -> dict[str, Any]:
+    """A result without its body."""
     ours = fields.run_notes(notes)
     headers: dict[str, str] = {}
     cookies: list[str] = []
     is_exact = True
-    for name_bytes, value_bytes in response.headers:
+    for name_bytes, value_bytes in response_headers:
         name = name_bytes.decode("latin-1").lower()
         value = fields.header_text(value_bytes)
         is_exact = is_exact and (value.isascii() or is_utf8(value_bytes))
@@ -226,11 +234,11 @@ def response_to_result(response: Response, notes: RunNotes) -> bytes:
         is_exact = is_exact and not cookies and name not in headers
         headers[name] = f"{headers[name]},{value}" if name in headers else value
     if not is_exact:
-        ours["headers"] = fields.exact_headers(response.headers)
-    result: dict[str, Any] = {"statusCode": response.status, "headers": headers, "peaker": ours}
+        ours["headers"] = fields.exact_headers(response_headers)
+    result: dict[str, Any] = {"statusCode": status, "headers": headers, "peaker": ours}
     if cookies:
         result["cookies"] = cookies
-    return fields.encode_with_body(result, response.body, RESULT_BYTES_MAX, "response")
+    return result
 
 
 def result_for(event: JSONValue, response: Response, notes: RunNotes) -> bytes:
@@ -257,10 +265,15 @@ def result_to_response(payload: bytes) -> tuple[Response, RunNotes]:
         raise MalformedEvent(f"the function's result is not JSON: {error}.") from error
     if not isinstance(result, dict) or "statusCode" not in result:
         return _inferred_response(result), RunNotes()
+    status, headers, notes = read_result_head(result)
+    return Response(status=status, headers=headers, body=fields.decode_body(result)), notes
+
+
+def read_result_head(result: dict[str, JSONValue]) -> tuple[int, Headers, RunNotes]:
+    """Status, headers and notes of a result, whatever its body; raises as `result_to_response`."""
     status = fields.read_status(result)
     ours = fields.optional(result, "peaker", dict, {})
-    response = Response(status=status, headers=_response_headers(result, ours), body=fields.decode_body(result))
-    return response, fields.read_run_notes(ours)
+    return status, _response_headers(result, ours), fields.read_run_notes(ours)
 
 
 def _inferred_response(result: JSONValue) -> Response:
