@@ -168,15 +168,24 @@ def worker_count(settings: Settings) -> int:
     return len(os.sched_getaffinity(0)) if workers == "auto" else workers
 
 
+def split_target(target: str) -> tuple[str, str]:
+    """Module and attribute of `module:attribute`, or of Lambda's own `folder/module.function`."""
+    if ":" in target:
+        module, _, attribute = target.partition(":")
+    else:
+        module, _, attribute = target.replace("/", ".").rpartition(".")
+    return module, attribute
+
+
 def load_target(target: str, directory: str) -> Any:
-    """Import `module:attribute`, calling it where it is written with ().
+    """Import `module:attribute` or `folder/module.function`, calling it where it is written with ().
 
     Raises:
         AppImportError: names the target and the import error, with the user's own frames of the traceback.
     """
     if directory not in sys.path:
         sys.path.insert(0, directory)
-    module_name, _, attribute = target.partition(":")
+    module_name, attribute = split_target(target)
     is_factory = attribute.endswith("()")
     try:
         found = importlib.import_module(module_name)

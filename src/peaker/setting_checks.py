@@ -54,6 +54,9 @@ def _are_networks(values: list[str]) -> bool:
 NAME = matching(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}", "a letter, then up to 63 letters, digits, - or _")
 TARGET = matching(r"[\w.]+:[\w.]+(\(\))?", "module:attribute, or module:factory()")
 OPTIONAL_TARGET = matching(r"|[\w.]+:[\w.]+(\(\))?", "module:attribute, or module:factory()")
+HANDLER = matching(
+    r"[\w.]+:[\w.]+(\(\))?|[\w./-]+\.\w+", "module:attribute, module:factory(), or folder/module.function as on Lambda"
+)
 ADDRESS = Check("host:port with a port up to 65,535", _is_address)
 NETWORKS = Check('IP addresses, networks such as 10.0.0.0/8, or "*" for all', _are_networks)
 ROUTE_PATH = matching(r"/[^\s*]*\*?", "a path that begins with / and may end with *")

@@ -20,12 +20,12 @@ from peaker.errors import SettingsError
 from peaker.section_reader import Auto, Source, build_section, check_value, setting, suggestion
 from peaker.setting_checks import (
     ADDRESS,
+    HANDLER,
     NAME,
     NETWORKS,
     OPTIONAL_PATH,
     OPTIONAL_TARGET,
     ROUTE_PATH,
-    TARGET,
     between,
     one_of,
 )
@@ -111,6 +111,14 @@ class FunctionsSection:
         "local", "Start as fast as can be (local) or as Lambda does (lambda).", one_of("local", "lambda")
     )
     architecture: str = setting("arm64", "What functions are priced as and deployed on.", one_of("arm64", "x86_64"))
+    log_format: str = setting(
+        "text", "What handlers and the host log: text or json, as on Lambda.", one_of("text", "json")
+    )
+    log_level: str = setting(
+        "",
+        "Level of the handlers' root logger; absent is WARNING.",
+        one_of("", "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"),
+    )
     invoke_listen: str = setting("127.0.0.1:0", "Signed Invoke API port for boto3 and the AWS CLI.", ADDRESS)
     spill_body_bytes_max: int = setting(
         1_048_576, "A request with a larger body stays on the servers.", between(0, 4_500_000)
@@ -160,7 +168,11 @@ class FunctionSection:
         "Forked with its Python code imported (python), or a command that speaks the Runtime API (provided).",
         one_of("python", "provided"),
     )
-    handler: str = setting("", "module:attribute of handler(event, context); for provided any text, given as _HANDLER.")
+    handler: str = setting(
+        "",
+        "module:attribute of handler(event, context), or folder/module.function as on Lambda; "
+        "for provided any text, given as _HANDLER.",
+    )
     command: list[str] = setting([], "Program and arguments of a provided runtime; absent is the file bootstrap.")
     memory_mb: int | None = setting(None, "Memory; absent is [functions].", between(128, 10_240))
     timeout_s: float | None = setting(None, "Time limit; absent is [functions].", between(0.1, 900))
@@ -347,7 +359,7 @@ def _check_runtimes(sections: tuple[FunctionSection, ...], tables: list[dict[str
             )
         if function.runtime == "python" and "handler" not in table:
             raise SettingsError("[[function]] has no handler.", where=source.line_of("function", index))
-        if function.runtime == "python" and (allowed := TARGET(function.handler)):
+        if function.runtime == "python" and (allowed := HANDLER(function.handler)):
             raise SettingsError(
                 f"function.handler = {function.handler!r} is not allowed; allowed: {allowed}.",
                 where=source.line_of("function", index, "handler"),

@@ -1,6 +1,5 @@
 """One call of a handler: results, errors and context in Lambda's own shapes."""
 
-import decimal
 import json
 import logging
 import time
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from peaker.functions import handler
-from peaker.functions.context import LambdaContext, client_context_from, function_arn
+from peaker.functions.context import Client, ClientContext, LambdaContext, client_context_from, function_arn, w3c_from
 
 
 def context(deadline_s: float = 0.0) -> LambdaContext:
@@ -32,10 +31,6 @@ def call(function: handler.Handler, payload: bytes = b"{}") -> tuple[Any, str]:
 
 def test_a_result_is_passed_on_as_json() -> None:
     assert call(lambda event, _: {"got": event, "ü": None}, b'{"a": [1]}') == ({"got": {"a": [1]}, "ü": None}, "")
-
-
-def test_a_decimal_becomes_a_number() -> None:
-    assert call(lambda *_: decimal.Decimal("1.10")) == (1.1, "")
 
 
 def test_an_event_that_is_not_json_is_not_given_to_the_handler() -> None:
@@ -93,9 +88,11 @@ def test_remaining_time_counts_down_to_zero() -> None:
 
 
 def test_a_client_context_is_only_made_of_an_object() -> None:
-    made = client_context_from({"custom": {"a": 1}, "env": {}, "client": {"id": "x"}})
+    made = client_context_from({"custom": {"a": 1}, "env": {}, "client": {"app_title": "x", "other": 1}})
     assert made is not None
-    assert (made.custom, made.env, made.client) == ({"a": 1}, {}, {"id": "x"})
+    assert (made.custom, made.env) == ({"a": 1}, {})
+    assert made.client == Client(app_title="x")
+    assert client_context_from({}) == ClientContext(custom=None, env=None, client=None)
     assert client_context_from(None) is None
     assert client_context_from([1]) is None
 
@@ -103,5 +100,32 @@ def test_a_client_context_is_only_made_of_an_object() -> None:
 def test_logs_through_the_root_logger_stay_untouched_by_import() -> None:
     """Only a zygote or instance installs Lambda's handler; importing the module must not."""
     assert not any(
-        type(filter_).__name__ == "_RequestIdFilter" for h in logging.getLogger().handlers for filter_ in h.filters
+        type(one).__module__.startswith("peaker.") for h in logging.getLogger().handlers for one in [h, *h.filters]
     )
+
+
+def test_a_trace_context_is_taken_from_beside_the_client_context() -> None:
+    sent = {"custom": {}, "w3c": {"traceparent": "00-a-b-01", "baggage": 7, "other": "x"}}
+    assert w3c_from(sent) == {"traceparent": "00-a-b-01"}
+    assert w3c_from({"w3c": "x"}) == w3c_from(None) == {}
+
+
+def test_bytes_are_passed_on_as_they_are() -> None:
+    assert handler.call(lambda *_: b"\x00 no json", b"{}", context()) == (b"\x00 no json", "")
+
+
+def test_an_exception_that_has_no_text_ends_the_instance() -> None:
+    class Mute(Exception):  # noqa: N818
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    def fail(*_: Any) -> None:
+        raise Mute
+
+    with pytest.raises(RuntimeError, match="no words"):
+        call(fail)
+
+
+def test_an_event_deeper_than_python_goes_is_no_event() -> None:
+    result, _ = call(lambda *_: None, b"[" * 200_000 + b"]" * 200_000)
+    assert result["errorType"] == "Runtime.UnmarshalError"

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from peaker.functions import frames, proc, working_set
 from peaker.functions.web import warm_up_event
@@ -19,12 +19,13 @@ from peaker.functions.web import warm_up_event
 class Trial:
     """How it went; `failure` is "" where all went well, `kind` is `import`, `start` or `canary`.
 
-    `written` is the memory it took copies of.
+    `written` is the memory it took copies of; `handler` is a `HandlerImportError` as JSON, if that is what failed.
     """
 
     kind: str = ""
     failure: str = ""
     written: working_set.Ranges = field(default_factory=list)
+    handler: dict[str, Any] | None = None
 
 
 def try_fork(become_instance: Callable[[int], NoReturn], warm_up: str, limit_s: float) -> Trial:
@@ -78,7 +79,7 @@ def _judge(frame: tuple[frames.Head, bytes] | None, expected: str) -> Trial:
         return Trial("ended", "the channel ended")
     head, body = frame
     if head["kind"] == "failed":
-        return Trial(head["error"], head["message"])
+        return Trial(head["error"], head["message"], handler=head.get("handler"))
     if head["kind"] != expected:
         return Trial("canary", f"a trial instance answered {head['kind']!r} where {expected!r} was due")
     if head.get("function_error"):

@@ -1,20 +1,24 @@
-"""What a handler is given besides its event: Lambda's context object, and the logging set-up handlers rely on.
+"""The second argument of a handler: Lambda's context object.
 
-Members and types are those of AWS's Python runtime interface client (awslambdaric, `lambda_context.py`), down to
+Members and types are those of AWS's Python runtime interface client (awslambdaric 4.2, `lambda_context.py`), down to
 `memory_limit_in_mb` being text.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from peaker.functions import runtime_log
+
 ACCOUNT_ID = "000000000000"
 """Stands where an AWS account would, as in other local tools."""
+
+W3C_FIELDS = ("traceparent", "tracestate", "baggage")
+"""What `w3c()` passes on of the caller's `w3c` object."""
 
 
 def function_arn(name: str, region: str) -> str:
@@ -31,12 +35,23 @@ class CognitoIdentity:
 
 
 @dataclass(slots=True)
+class Client:
+    """The mobile app that called, as the AWS Mobile SDK tells it."""
+
+    installation_id: Any = None
+    app_title: Any = None
+    app_version_name: Any = None
+    app_version_code: Any = None
+    app_package_name: Any = None
+
+
+@dataclass(slots=True)
 class ClientContext:
     """What the caller sent in X-Amz-Client-Context."""
 
-    custom: dict[str, Any] | None = None
-    env: dict[str, Any] | None = None
-    client: dict[str, Any] | None = None
+    custom: Any = None
+    env: Any = None
+    client: Client | None = None
 
 
 @dataclass(slots=True)
@@ -55,48 +70,36 @@ class LambdaContext:
     log_group_name: str = field(default_factory=lambda: os.environ["AWS_LAMBDA_LOG_GROUP_NAME"])
     log_stream_name: str = field(default_factory=lambda: os.environ["AWS_LAMBDA_LOG_STREAM_NAME"])
     tenant_id: str | None = None
+    _w3c: dict[str, str] = field(default_factory=dict[str, str])
 
     def get_remaining_time_in_millis(self) -> int:
         """Time until the invocation is killed, never below zero."""
         return max(0, int((self.deadline_s - time.monotonic()) * 1000))
 
+    def w3c(self) -> dict[str, str]:
+        """The trace context (W3C) that came with the invocation."""
+        return dict(self._w3c)
+
     def log(self, message: object) -> None:
         """Write to the function's log as it stands."""
-        sys.stdout.write(str(message))
+        runtime_log.write(f"{message}\n")
 
 
 def client_context_from(document: Any) -> ClientContext | None:
     """The object the caller sent, in the members AWS's client gives it; None where none was sent."""
     if not isinstance(document, dict):
         return None
-    return ClientContext(custom=document.get("custom"), env=document.get("env"), client=document.get("client"))
-
-
-class _RequestIdFilter(logging.Filter):
-    """Puts the request id of the running invocation on each record."""
-
-    request_id = ""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.aws_request_id = self.request_id
-        return True
-
-
-_request_id_filter = _RequestIdFilter()
-
-
-def install_root_log_handler() -> None:
-    """Give the root logger Lambda's handler and line form, which handlers that only call `logging` rely on."""
-    handler = logging.StreamHandler(sys.stdout)
-    form = logging.Formatter(
-        "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S"
+    client = document.get("client")
+    return ClientContext(
+        custom=document.get("custom"),
+        env=document.get("env"),
+        client=Client(**{name: client.get(name) for name in Client.__slots__}) if isinstance(client, dict) else None,
     )
-    form.converter = time.gmtime
-    handler.setFormatter(form)
-    handler.addFilter(_request_id_filter)
-    logging.getLogger().addHandler(handler)
 
 
-def set_log_request_id(request_id: str) -> None:
-    """Say which invocation the records from now on belong to."""
-    _request_id_filter.request_id = request_id
+def w3c_from(document: Any) -> dict[str, str]:
+    """The fields of a W3C trace context that the caller sent beside its client context."""
+    found = document.get("w3c") if isinstance(document, Mapping) else None
+    if not isinstance(found, Mapping):
+        return {}
+    return {name: found[name] for name in W3C_FIELDS if isinstance(found.get(name), str)}

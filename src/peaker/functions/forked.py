@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from peaker.errors import AppImportError, AppStartError, PeakerError
 from peaker.functions import frames, proc
 from peaker.functions.limits import Enclosure
+from peaker.functions.load_handler import HandlerImportError
 from peaker.functions.log_pipe import LogPipe
 from peaker.functions.outcome import InstanceDied, Outcome, death_by
+from peaker.functions.stream import ResponseStream
 from peaker.units import KIB, MIB
 
 STATUS_S_MAX = 1.0
@@ -66,6 +68,7 @@ class Instance(asyncio.Protocol):
         self._ready: asyncio.Future[None] = loop.create_future()
         self._reply: asyncio.Future[tuple[frames.Head, bytes]] | None = None
         self._ended: asyncio.Future[None] = loop.create_future()
+        self._stream: ResponseStream | None = None
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.log_pipe = LogPipe(loop, self._take_line)
@@ -147,6 +150,7 @@ class Instance(asyncio.Protocol):
         deadline_s: float,
         headers: Mapping[str, str] | None = None,
         cold: bool = False,
+        stream: ResponseStream | None = None,
     ) -> Outcome:
         """Run one invocation; one at a time. An invocation given up (cancelled) ends the instance.
 
@@ -157,6 +161,7 @@ class Instance(asyncio.Protocol):
             headers: of the Invoke request, names in lower case; `traceparent`, `x-amzn-trace-id` and
                 `x-amz-client-context` (as JSON) reach the function.
             cold: whether this invocation waited for the start; told to the function's caller in the run notes.
+            stream: takes the response where the function streams it; the outcome then has no payload but an error's.
 
         Raises:
             InstanceDied: it exited, was killed by the kernel, or was killed here at the deadline. The process is gone
@@ -167,7 +172,12 @@ class Instance(asyncio.Protocol):
             raise self._death()
         if self._reply is not None:
             raise RuntimeError(f"instance {self.name} is already running {self._request_id}")
-        self._transport.write(frames.pack(self._run_head(request_id, deadline_s, headers or {}, cold), payload))
+        head = self._run_head(request_id, deadline_s, headers or {}, cold)
+        if stream is not None:
+            head["stream"] = True
+            self._stream = stream
+            stream.connect(self)
+        self._transport.write(frames.pack(head, payload))
         self.invocations += 1
         self._request_id = request_id
         self._reply = self._loop.create_future()
@@ -181,6 +191,9 @@ class Instance(asyncio.Protocol):
         finally:
             timer.cancel()
             self._reply = None
+            if self._stream is not None:
+                self._stream.finish()
+                self._stream = None
             dropped = self.log_pipe.end_of_invocation() if not self._ended.done() else 0
         return self._outcome(head, result, cold=cold, dropped=dropped)
 
@@ -207,6 +220,23 @@ class Instance(asyncio.Protocol):
             max_memory_mb=-(-(self._shared_bytes + head["growth_kb"] * KIB) // MIB),
             log_lines_dropped=dropped,
         )
+
+    # What a ResponseStream asks of its source.
+
+    def pause(self) -> None:
+        """Read nothing more of what it says."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on reading."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def tell_gone(self) -> None:
+        """Nobody waits for the response that it streams."""
+        if self.alive and self._transport is not None:
+            self._transport.write(frames.pack({"kind": "gone"}))
 
     def _time_out(self, started_s: float) -> None:
         self.kill(f"Task timed out after {time.monotonic() - started_s:.2f} seconds", "Sandbox.Timedout")
@@ -286,6 +316,10 @@ class Instance(asyncio.Protocol):
                 self._become_ready()
             else:
                 self.start_failed(_start_error(head))
+        elif kind == "chunk" and self._stream is not None:
+            self._stream.feed(body)
+        elif kind == "begin" and self._stream is not None:
+            self._stream.begin(str(head.get("content_type", "")))
         elif kind == "result" and self._reply is not None and not self._reply.done():
             self._reply.set_result((_checked_result(head), body))
 
@@ -375,5 +409,7 @@ def _checked_result(head: frames.Head) -> frames.Head:
 
 
 def _start_error(head: frames.Head) -> PeakerError:
+    if handler := head.get("handler"):
+        return HandlerImportError.from_json(handler)
     kind = AppImportError if head.get("error") == "import" else AppStartError
     return kind(str(head.get("message", "an instance failed to start.")))

@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from peaker.app import FunctionSpec
+from peaker.build import build_hash
 from peaker.clock import Clock
-from peaker.errors import PeakerError
+from peaker.errors import AppStartError, PeakerError
 from peaker.functions.function_log import FunctionLog
 from peaker.functions.lambda_like import LambdaLike
-from peaker.functions.launcher import Launcher
+from peaker.functions.launcher import Instance, Launcher
 from peaker.functions.limits import Limits
+from peaker.functions.load_handler import HandlerImportError
 from peaker.functions.pool import Pool
 from peaker.functions.starts import Starts
 from peaker.functions.web import warm_up_event
@@ -39,8 +41,11 @@ class HostedFunction:
         log: FunctionLog,
         clock: Clock,
         chance: random.Random,
+        build: str,
     ) -> None:
         self.spec = spec
+        self._settings = settings
+        self._build = build
         self._starts = starts
         self._clock = clock
         self._is_like_lambda = settings.functions.like == "lambda"
@@ -50,6 +55,8 @@ class HostedFunction:
         self._started_s = 0.0
         self._deaths = 0
         self._stopped = False
+        self._import_failed = False
+        self._importing = asyncio.Lock()
         self.launcher = Launcher(
             spec,
             settings=settings,
@@ -67,16 +74,31 @@ class HostedFunction:
 
     async def start(self) -> None:
         """Raises AppImportError or AppStartError with the user's error."""
-        await self.launcher.start()
+        try:
+            await self.launcher.start()
+        except HandlerImportError as error:
+            # On Lambda such a function is there all the same, and answers every call with its error.
+            if not self._is_like_lambda:
+                raise
+            self._import_failed = True
+            _logger.warning("function %s: %s", self.spec.name, error, extra={"action": "start"})
         self._started_s = self._clock.now_s()
         self._pool = Pool(
             self.spec,
-            self.launcher,
+            self,
             starts=self._starts,
             clock=self._clock,
             model=LambdaLike(lambda: self.launcher.own_init_s, chance=self._chance) if self._is_like_lambda else None,
             touch=warm_up_event(self.spec.warm_up) if self.spec.warm_up and not self._is_like_lambda else b"",
         )
+
+    async def fork(self) -> Instance:
+        """For the pool: as `Launcher.fork`; code that did not import is tried anew first, as on Lambda."""
+        async with self._importing:
+            if self._import_failed:
+                await self.launcher.start()
+                self._import_failed = False
+        return await self.launcher.fork()
 
     async def stop(self) -> None:
         """End the zygote and every instance."""
@@ -118,6 +140,7 @@ class HostedFunction:
         while True:
             await asyncio.sleep(restart_delay_s(self._deaths))
             try:
+                self._require_same_build()
                 await self.launcher.start()
             except PeakerError as error:
                 self._deaths += 1
@@ -126,3 +149,8 @@ class HostedFunction:
             self._started_s = self._clock.now_s()
             self.pool.resume()
             return
+
+    def _require_same_build(self) -> None:
+        """One version is one build: a zygote of code that was changed since belongs to the next generation."""
+        if build_hash(self._settings) != self._build:
+            raise AppStartError("its code has changed since it was started.", remedy="Run `peaker reload`.")

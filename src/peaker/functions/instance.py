@@ -1,7 +1,8 @@
 """Inside an instance: answer one invocation after the other until the host closes the channel.
 
-Frames from the host: `run` (an event), `check` (prove that this process works). Frames to the host: `ready` or
-`failed` once, then a `result` for each. The channel's end means that nobody wants this instance any more.
+Frames from the host: `run` (an event), `gone` (nobody waits for the answer any more), `check` (prove that this process
+works). Frames to the host: `ready` or `failed` once, then a `result` for each, before it `begin` and any number of
+`chunk` where the answer is streamed. The channel's end means that nobody wants this instance any more.
 """
 
 from __future__ import annotations
@@ -20,15 +21,12 @@ from typing import Any
 
 from peaker.app import ASGIApp, FunctionSpec, adapt_wsgi, is_asgi, load_callable
 from peaker.errors import AppImportError, PayloadTooLarge, PeakerError
-from peaker.functions import frames, handler
-from peaker.functions.context import (
-    LambdaContext,
-    client_context_from,
-    function_arn,
-    install_root_log_handler,
-    set_log_request_id,
-)
+from peaker.functions import frames, handler, runtime_log
+from peaker.functions.context import LambdaContext, client_context_from, function_arn, w3c_from
+from peaker.functions.load_handler import HandlerImportError, load_handler
+from peaker.functions.streamed_answer import Streaming
 from peaker.functions.web import WebApp
+from peaker.messages import RunNotes
 from peaker.units import KIB
 
 _READ_BYTES = 256 * KIB
@@ -40,9 +38,10 @@ def load(spec: FunctionSpec, directory: str) -> Callable[..., Any]:
     Raises:
         AppImportError: it does not import, or is not callable.
     """
-    if not spec.web:
-        install_root_log_handler()
-    return load_callable(spec.target, directory)
+    if spec.web:
+        return load_callable(spec.target, directory)
+    runtime_log.install_root_handler()
+    return load_handler(spec.target, directory)
 
 
 def serve(spec: FunctionSpec, directory: str, code: Callable[..., Any] | None, channel: socket.socket) -> int:
@@ -51,7 +50,7 @@ def serve(spec: FunctionSpec, directory: str, code: Callable[..., Any] | None, c
     try:
         code = code or load(spec, directory)
     except AppImportError as error:
-        channel.sendall(frames.pack({"kind": "failed", "error": "import", "message": str(error)}))
+        channel.sendall(frames.pack(_import_failed(error)))
         return 1
     if spec.web:
         loop = asyncio.new_event_loop()
@@ -59,6 +58,13 @@ def serve(spec: FunctionSpec, directory: str, code: Callable[..., Any] | None, c
         # Without asyncio.run's own clearing up: the process ends right after, and starting it would cost 0.2 ms.
         return loop.run_until_complete(_serve_web(as_asgi(code), channel, start_rss_kb))
     return _serve_handler(code, channel, start_rss_kb)
+
+
+def _import_failed(error: AppImportError) -> frames.Head:
+    head: frames.Head = {"kind": "failed", "error": "import", "message": str(error)}
+    if isinstance(error, HandlerImportError):
+        head["handler"] = error.to_json()
+    return head
 
 
 def as_asgi(application: Callable[..., Any]) -> ASGIApp:
@@ -73,6 +79,8 @@ def _serve_handler(function: handler.Handler, channel: socket.socket, start_rss_
         if head["kind"] == "check":
             channel.sendall(_checked())
             continue
+        if head["kind"] != "run":
+            continue  # `gone`: it answers all the same, as on Lambda.
         started_s = _begin(head)
         result, function_error = handler.call(function, event, _context(head))
         channel.sendall(_result_frame(result, function_error, started_s, start_rss_kb))
@@ -90,21 +98,25 @@ async def _serve_web(application: ASGIApp, channel: socket.socket, start_rss_kb:
         return 1
     await loop.sock_sendall(channel, frames.pack({"kind": "ready", "resident_kb": start_rss_kb}))
     reader = frames.FrameReader()
-    while data := await loop.sock_recv(channel, _READ_BYTES):
+    streaming = Streaming(channel, reader)
+    while data := await streaming.read(_READ_BYTES):
         for head, event in reader.feed(data):
             if head["kind"] == "check":
                 await loop.sock_sendall(channel, _checked())
-                continue
-            started_s = _begin(head)
-            result, function_error = await _answer(web, head, event)
-            await loop.sock_sendall(channel, _result_frame(result, function_error, started_s, start_rss_kb))
+            elif head["kind"] == "run":
+                started_s = _begin(head)
+                result, function_error = await _answer(web, streaming if head.get("stream") else None, head, event)
+                await streaming.write(_result_frame(result, function_error, started_s, start_rss_kb))
     await web.stop()
     return 0
 
 
-async def _answer(web: WebApp, head: frames.Head, event: bytes) -> tuple[bytes, str]:
+async def _answer(web: WebApp, streaming: Streaming | None, head: frames.Head, event: bytes) -> tuple[bytes, str]:
     try:
-        return await web.answer(event, cold=head["cold"], init_ms=head["init_ms"]), ""
+        if streaming is None:
+            return await web.answer(event, cold=head["cold"], init_ms=head["init_ms"]), ""
+        await streaming.answer(web, event, RunNotes(cold=head["cold"], init_ms=head["init_ms"]))
+        return b"", ""
     except PayloadTooLarge as error:
         return _too_large(str(error), head["request_id"]), handler.UNHANDLED
     except (PeakerError, ValueError) as error:
@@ -113,11 +125,12 @@ async def _answer(web: WebApp, head: frames.Head, event: bytes) -> tuple[bytes, 
 
 def _begin(head: frames.Head) -> float:
     """Make this invocation's identity visible to the user's code; returns its start."""
-    set_log_request_id(head["request_id"])
-    if trace_id := head.get("trace_id"):
-        os.environ["_X_AMZN_TRACE_ID"] = trace_id
-    if traceparent := head.get("traceparent"):
-        os.environ["TRACEPARENT"] = traceparent
+    runtime_log.set_running(head["request_id"], head.get("tenant_id"))
+    for variable, key in (("_X_AMZN_TRACE_ID", "trace_id"), ("TRACEPARENT", "traceparent")):
+        if value := head.get(key):
+            os.environ[variable] = value
+        elif variable in os.environ:
+            del os.environ[variable]  # that of the invocation before
     return time.perf_counter()
 
 
@@ -128,6 +141,8 @@ def _context(head: frames.Head) -> LambdaContext:
         invoked_function_arn=function_arn(os.environ["AWS_LAMBDA_FUNCTION_NAME"], os.environ["AWS_REGION"]),
         deadline_s=head["deadline_s"],
         client_context=client_context_from(document),
+        tenant_id=head.get("tenant_id"),
+        _w3c=w3c_from(document),
     )
 
 

@@ -23,6 +23,7 @@ from peaker.functions import proc
 from peaker.functions.forked import Instance
 from peaker.functions.function_environment import function_environment
 from peaker.functions.limits import Enclosure, Limits
+from peaker.functions.load_handler import HandlerImportError
 from peaker.functions.outcome import InstanceDied, Outcome
 from peaker.functions.parking import Parking
 from peaker.functions.rung import Rung
@@ -429,5 +430,7 @@ class Launcher:
 
 
 def _start_error(event: Event) -> PeakerError:
+    if handler := event.get("handler"):
+        return HandlerImportError.from_json(handler)
     kind = AppImportError if event["error"] == "import" else AppStartError
     return kind(event["text"])

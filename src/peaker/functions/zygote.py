@@ -27,6 +27,7 @@ from peaker.app import FunctionSpec
 from peaker.errors import AppImportError, AppStartError
 from peaker.functions import after_fork, canary, frames, instance, kernel, preparation, proc, working_set
 from peaker.functions.fork_safety import find_hazards
+from peaker.functions.load_handler import HandlerImportError
 from peaker.functions.rung import Rung
 from peaker.units import KIB
 
@@ -79,7 +80,8 @@ class Zygote:
                 if not self._is_fit("warm", "starting, warming and stopping the app"):
                     return False
         except AppImportError as error:
-            self._tell("failed", error="import", text=str(error))
+            handler = error.to_json() if isinstance(error, HandlerImportError) else None
+            self._tell("failed", error="import", text=str(error), handler=handler)
             return False
         except AppStartError as error:
             self._tell("failed", error="start", text=str(error))
@@ -95,7 +97,11 @@ class Zygote:
         )
         if trial.failure:
             self._tell(
-                "failed" if rung is Rung.FRESH else "unsafe", error=trial.kind, step="canary", text=trial.failure
+                "failed" if rung is Rung.FRESH else "unsafe",
+                error=trial.kind,
+                step="canary",
+                text=trial.failure,
+                handler=trial.handler,
             )
             return False
         self._written = trial.written
