@@ -31,6 +31,7 @@ from peaker.functions.function_environment import region_of
 from peaker.functions.function_log import FunctionLog
 from peaker.functions.hosted import HostedFunction
 from peaker.functions.limits import Limits
+from peaker.functions.memory_events import MemoryEvents
 from peaker.functions.published import Published, number_of_build
 from peaker.functions.service import InvokeService
 from peaker.functions.starts import Starts
@@ -62,6 +63,7 @@ class FunctionHost:
         self._generation = generation
         self._drain_s = settings.servers.drain_s_max
         self._build = ""
+        self._events: MemoryEvents | None = None
         self._clock = SystemClock()
         self._functions: list[HostedFunction] = []
         self._stop = asyncio.Event()
@@ -111,6 +113,8 @@ class FunctionHost:
                 ),
             )
             key = load_or_create_key(self._state.credentials)
+            self._events = MemoryEvents(service.invocations.run, log=log, clock=self._clock)
+            service.events = self._events
             front = Front(service, key=key, clock=self._clock, limits=invoke_limits(CONNECTIONS_MAX))
             await front.listen(private, self._signed)
             # What is here now stays: looking through it again at every full collection would only cost latency.
@@ -173,12 +177,21 @@ class FunctionHost:
         return True
 
     async def _drain(self, front: Front) -> int:
-        draining = asyncio.ensure_future(front.drain(self._drain_s))
+        draining = asyncio.ensure_future(self._drain_all(front))
         await _first(draining, asyncio.ensure_future(self._force.wait()))
         if not draining.done():
             draining.cancel()
+            if self._events is not None:
+                await self._events.drain(0.0)
             return EXIT_CUT_SHORT
         return 0 if draining.result() else EXIT_CUT_SHORT
+
+    async def _drain_all(self, front: Front) -> bool:
+        """Calls first, for somebody waits for them; events run on meanwhile, and have what is left of the time."""
+        begun_s = self._clock.now_s()
+        whole = await front.drain(self._drain_s)
+        left_s = max(0.0, self._drain_s - (self._clock.now_s() - begun_s))
+        return not await self._events.drain(left_s) and whole if self._events is not None else whole
 
     def _details(self) -> dict[str, Any]:
         host, port = self._signed.getsockname()[:2] if self._signed.fileno() >= 0 else ("", 0)
@@ -187,6 +200,7 @@ class FunctionHost:
             "invoke_port": port,
             "version": self._build,
             "functions": [function.details() for function in self._functions],
+            "events": self._events.counts if self._events is not None else {},
         }
 
     def _signalled(self) -> None:
