@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
@@ -16,7 +17,7 @@ from zlib import crc32
 from peaker.errors import StateError
 
 _MAGIC = 0x5045414B  # "PEAK"
-_HEADER = struct.Struct("<4q")
+_HEADER = struct.Struct("<5q")
 _WORD_BYTES = 8
 
 
@@ -29,6 +30,8 @@ class SharedTable:
 
     def __init__(self, memory: mmap.mmap, columns: Sequence[str], rows: int) -> None:
         self._memory = memory
+        self.made_ns: int = _HEADER.unpack_from(memory)[4]
+        """When it was made, in nanoseconds since 1970: counts of a table made anew begin at zero."""
         self.columns = {name: index for index, name in enumerate(columns)}
         self.rows = rows
         self.width = len(columns)
@@ -42,7 +45,8 @@ class SharedTable:
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.ftruncate(descriptor, size)
-            os.pwrite(descriptor, _HEADER.pack(_MAGIC, rows, len(columns), _signature(columns)), 0)
+            head = _HEADER.pack(_MAGIC, rows, len(columns), _signature(columns), time.time_ns())
+            os.pwrite(descriptor, head, 0)
             memory = mmap.mmap(descriptor, size)
         finally:
             os.close(descriptor)
@@ -64,7 +68,7 @@ class SharedTable:
             head = os.pread(descriptor, _HEADER.size, 0)
             if len(head) < _HEADER.size:
                 raise StateError("the shared table is truncated.", where=str(path))
-            magic, rows, width, signature = _HEADER.unpack(head)
+            magic, rows, width, signature, _ = _HEADER.unpack(head)
             if magic != _MAGIC or width != len(columns) or signature != _signature(columns):
                 raise StateError(
                     "the shared table was made by another version of Peaker.",

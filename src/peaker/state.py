@@ -51,14 +51,19 @@ class StateDirectory:
         return self.root / "functions.table"
 
     @property
+    def route_usage(self) -> Path:
+        """The table of latencies by declared route."""
+        return self.root / "routes.table"
+
+    @property
     def work(self) -> Path:
         """The table of what was asked for in the last hour and in all."""
         return self.root / "work.table"
 
     @property
-    def days(self) -> Path:
-        """What each UTC day has cost."""
-        return self.root / "days.json"
+    def meter(self) -> Path:
+        """How long servers were paid for, and what each UTC day was used."""
+        return self.root / "meter.json"
 
     @property
     def spend(self) -> Path:

@@ -35,7 +35,7 @@ class World:
 
     def tick(self) -> None:
         total = self.past + sum(self.spent.values())
-        self.ledger = count_spend(self.ledger, day=self.day, generation=1, total_microusd=total)
+        self.ledger = count_spend(self.ledger, day=self.day, run=1, total_microusd=total)
         holdings = {
             row: Holding(lease_microusd=self.leases[row], spent_microusd=self.spent[row]) for row in self.leases
         }
@@ -95,14 +95,14 @@ def test_a_new_day_begins_with_the_whole_limit(limit: int) -> None:
 
 
 def test_a_clock_that_is_set_back_does_not_give_the_budget_twice() -> None:
-    ledger = count_spend(Ledger(), day=5, generation=1, total_microusd=700)
-    assert count_spend(ledger, day=4, generation=1, total_microusd=900).spent_microusd == 900
-    assert count_spend(ledger, day=6, generation=1, total_microusd=900).spent_microusd == 200
+    ledger = count_spend(Ledger(), day=5, run=1, total_microusd=700)
+    assert count_spend(ledger, day=4, run=1, total_microusd=900).spent_microusd == 900
+    assert count_spend(ledger, day=6, run=1, total_microusd=900).spent_microusd == 200
 
 
-def test_a_new_generation_counts_from_zero_within_the_same_day() -> None:
-    ledger = count_spend(Ledger(), day=5, generation=1, total_microusd=700)
-    assert count_spend(ledger, day=5, generation=2, total_microusd=50).spent_microusd == 750
+def test_a_new_run_counts_from_zero_within_the_same_day() -> None:
+    ledger = count_spend(Ledger(), day=5, run=1, total_microusd=700)
+    assert count_spend(ledger, day=5, run=2, total_microusd=50).spent_microusd == 750
 
 
 @given(
@@ -111,7 +111,7 @@ def test_a_new_generation_counts_from_zero_within_the_same_day() -> None:
 def test_a_total_that_falls_while_a_row_is_folded_is_counted_once(totals: list[int]) -> None:
     ledger = Ledger()
     for total in totals:
-        ledger = count_spend(ledger, day=1, generation=1, total_microusd=total)
+        ledger = count_spend(ledger, day=1, run=1, total_microusd=total)
     assert ledger.spent_microusd == max(totals)
 
 

@@ -9,6 +9,7 @@ from enum import Enum
 from peaker.gate.access_log import AccessLog
 from peaker.gate.exchange import NOT_YET_S, Exchange
 from peaker.gate.routes import Route, Routes
+from peaker.meter.route_usage import RouteRow
 from peaker.meter.usage import COUNTER_INDEX, Ran, UsageRow
 from peaker.policy.estimate import Times, attribute_cpu, with_samples
 from peaker.policy.limit import Window
@@ -70,16 +71,21 @@ class Figures:
         usage: UsageRow,
         access_log: AccessLog | None,
         cpu_s: Callable[[], float] | None,
+        route_usage: RouteRow | None = None,
+        *,
+        learns_cpu: bool = True,
     ) -> None:
         self.kept: list[Exchange] = []
-        self._sample_s: list[float] = []
-        """Latencies of the last that were watched."""
+        self._sample: list[tuple[float, str]] = []
+        """Latencies and declared routes of the last that were watched."""
         self.all_times = Times()
         """Of all routes together: how long a slot is held."""
         self.cpu_costs_s: dict[str, float] = {}
         """CPU seconds a request, by key of route; stays empty where nobody asks for it."""
         self._routes = routes
         self._usage = usage
+        self._route_usage = route_usage
+        self._learns_cpu = learns_cpu
         self._access_log = access_log
         self._timeout_s = settings.functions.timeout_s
         self._counts = [0] * len(Ran)
@@ -108,7 +114,8 @@ class Figures:
         if self._access_log is not None:
             self._access_log.flush()
         if self._cpu_s is not None and now_s >= self._cpu_due_s:
-            self._fold_cpu(self._cpu_s(), now_s)
+            self._cpu_due_s = now_s + CPU_WINDOW_S
+            self._fold_cpu(self._cpu_s())
 
     def _fold_finished(self, unwatched: int) -> None:
         kept = self.kept.copy()
@@ -116,8 +123,8 @@ class Figures:
         on_server = [exchange for exchange in kept if self._count(exchange)]
         self._learn(on_server)
         if on_server:
-            latencies_s = [exchange.latency_s for exchange in on_server[:SAMPLE_MAX] if exchange.is_complete]
-            self._sample_s = latencies_s or self._sample_s
+            watched = [exchange for exchange in on_server[:SAMPLE_MAX] if exchange.is_complete]
+            self._sample = [(one.latency_s, self._declared(one)) for one in watched] or self._sample
         if unwatched:
             self._count_unwatched(unwatched)
         for ran, count in enumerate(self._counts):
@@ -136,6 +143,8 @@ class Figures:
                 self._counts[ran] += 1
                 if exchange.is_complete and ran is not Ran.REFUSED:
                     self._usage.latency(ran, exchange.latency_s)
+                    if self._route_usage is not None:
+                        self._route_usage.latency(self._declared(exchange), ran, exchange.latency_s)
             if self._access_log is not None:
                 self._access_log.add(exchange)
         return ran is Ran.SERVER
@@ -144,11 +153,24 @@ class Figures:
         """As if each had taken as long as one of those that were watched, in turn."""
         self._cpu_unwatched += count
         self._counts[Ran.SERVER] += count
-        if self._sample_s:
-            times, rest = divmod(count, len(self._sample_s))
+        if self._sample:
+            times, rest = divmod(count, len(self._sample))
             if times:
-                self._usage.latencies(Ran.SERVER, self._sample_s, times)
-            self._usage.latencies(Ran.SERVER, self._sample_s[:rest], 1)
+                self._count_sample(self._sample, times)
+            self._count_sample(self._sample[:rest], 1)
+
+    def _count_sample(self, sample: list[tuple[float, str]], times: int) -> None:
+        self._usage.latencies(Ran.SERVER, (latency_s for latency_s, _ in sample), times)
+        if self._route_usage is not None:
+            for latency_s, path in sample:
+                self._route_usage.latency(path, Ran.SERVER, latency_s, times)
+
+    def _declared(self, exchange: Exchange) -> str:
+        """The declared route of a request, "" for none; nobody asks where none is declared."""
+        if self._route_usage is None:
+            return ""
+        rule = self._routes.of(exchange.method, exchange.path).rule
+        return rule.path + "*" * rule.is_prefix if rule.is_declared else ""
 
     def _learn(self, exchanges: list[Exchange]) -> None:
         """What each answer of this worker's app shows about its route."""
@@ -207,13 +229,16 @@ class Figures:
             in_flight = InFlight(running=route.running, mean_age_s=route.mean_age_s(now_s))
             route.suspicion = look_at_server(route.suspicion, route.times, in_flight, now_s)
             count, sum_s, square = count + route.batch_count, sum_s + route.batch_sum_s, square + route.batch_square
-            if self._cpu_s is not None:
+            if self._learns_cpu:
                 self._cpu_counts[route.key] = self._cpu_counts.get(route.key, 0) + route.batch_count
             route.batch_count, route.batch_sum_s, route.batch_square = 0, 0.0, 0.0
         self.all_times = with_samples(self.all_times, count, sum_s, square, now_s)
 
-    def _fold_cpu(self, used_s: float, now_s: float) -> None:
-        self._cpu_due_s = now_s + CPU_WINDOW_S
+    def _fold_cpu(self, used_s: float) -> None:
+        self._usage.add(_CPU_US, int(used_s * 1e6) - int(self._cpu_before_s * 1e6))
+        if not self._learns_cpu:
+            self._cpu_before_s = used_s
+            return
         # What was not watched is taken to be of the same mix.
         watched = sum(self._cpu_counts.values())
         weight = 1 + self._cpu_unwatched / watched if watched else 1.0
@@ -225,3 +250,4 @@ class Figures:
 
 _RAN = [COUNTER_INDEX["refused" if ran is Ran.REFUSED else f"on_{ran.name.lower()}"] for ran in Ran]
 _REQUESTS = COUNTER_INDEX["requests"]
+_CPU_US = COUNTER_INDEX["cpu_us"]

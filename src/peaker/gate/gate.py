@@ -27,6 +27,7 @@ from peaker.gate.siblings import Siblings
 from peaker.gate.spiller import Spiller
 from peaker.gate.waiting_line import Turn, WaitingLine
 from peaker.interfaces import Functions
+from peaker.meter.route_usage import RouteRow
 from peaker.meter.usage import COUNTER_INDEX, Ran, UsageRow
 from peaker.policy.admission import Decision, Situation, Step, admit
 from peaker.policy.estimate import expected_wait_s
@@ -61,6 +62,7 @@ class Gate:
         clock: Clock,
         chance: random.Random,
         cpu_s: Callable[[], float] = time.process_time,
+        route_usage: RouteRow | None = None,
     ) -> None:
         # What the request path reads comes first: it lies together in memory.
         self._app = app
@@ -80,8 +82,8 @@ class Gate:
         self._spiller = Spiller(settings, functions, row=row, slots=slots, usage=usage, clock=clock, chance=chance)
         log = settings.app.access_log
         access_log = AccessLog(log, settings.directory, clock, chance) if log else None
-        cpu = cpu_s if self._spiller.has_cpu_quota else None
-        self._figures = Figures(settings, self._routes, usage, access_log, cpu)
+        quota = self._spiller.has_cpu_quota
+        self._figures = Figures(settings, self._routes, usage, access_log, cpu_s, route_usage, learns_cpu=quota)
         self._kept = self._figures.kept
         self._servers = settings.servers
         self._spill_body_bytes_max = settings.functions.spill_body_bytes_max
@@ -276,6 +278,7 @@ class Gate:
                 return False
             response = failure(error)
         attempt.unusual.ran = Ran.FUNCTION
+        self._usage.add(_SPILLED, int(attempt.placement is not Placement.FUNCTIONS))
         if attempt.held.client_gone:
             self._note_gone()
         await send_response(attempt.exchange, response)
@@ -442,3 +445,4 @@ _WEBSOCKETS = COUNTER_INDEX["websockets"]
 _WAITED = COUNTER_INDEX["waited"]
 _CLIENT_GONE = COUNTER_INDEX["client_gone"]
 _FAILED = COUNTER_INDEX["failed"]
+_SPILLED = COUNTER_INDEX["spilled"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peaker.meter.price import run_microusd
+from peaker.meter.price import prices_of
 from peaker.meter.usage import COUNTER_INDEX, UsageRow
 from peaker.settings import Settings
 from peaker.shared_table import SharedTable
@@ -18,6 +18,7 @@ class Spend:
 
     def __init__(self, settings: Settings, *, row: int, slots: SharedTable, usage: UsageRow) -> None:
         self._memory_mb = settings.functions.memory_mb
+        self._prices = prices_of(settings)
         self._is_limited = settings.objective.spend_usd_per_day_max is not None
         self._cells = slots.cells
         self._lease_cell = row * slots.width + slots.columns["lease_microusd"]
@@ -48,12 +49,13 @@ class Spend:
         self._fraction_microusd += self._cost_microusd(billed_s)
         whole = int(self._fraction_microusd)
         self._fraction_microusd -= whole
-        self._cells[self._spent_cell] += whole
+        # The sum before the gate's own: control reads them the other way round, and so never misses what it is told of.
         self._usage.add(_SPEND, whole)
         self._usage.add(_BILLED_MS, billed_ms(billed_s))
+        self._cells[self._spent_cell] += whole
 
     def _cost_microusd(self, duration_s: float) -> float:
-        return run_microusd(billed_ms(duration_s), self._memory_mb)
+        return self._prices.run_microusd(billed_ms(duration_s), self._memory_mb)
 
 
 _SPEND = COUNTER_INDEX["spend_microusd"]

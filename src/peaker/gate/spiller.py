@@ -30,6 +30,7 @@ from peaker.policy.slow_store import Cause, InFlight
 from peaker.settings import Settings
 from peaker.shared_table import SharedTable
 from peaker.wire.http_api import losses, request_to_event, result_to_response, scope_to_request
+from peaker.wire.invoke_api import BILLED_HEADER
 
 ANSWER_MARGIN_S = 5.0
 """A gate waits this much longer than a function may run: for its start, and for the host to report the time-out."""
@@ -129,9 +130,8 @@ class Spiller:
         self._cold_starts = estimate.with_run_begun(self._cold_starts, self.spilling, began_s)
         billed_s: float | None = None
         try:
-            response, notes = await self._invoke(invocation)
-            elapsed_s = self._clock.now_s() - began_s
-            billed_s = (notes.duration_ms + (notes.init_ms if notes.cold else 0)) / 1000 or elapsed_s
+            response, notes, billed_s = await self._invoke(invocation)
+            billed_s = billed_s or self._clock.now_s() - began_s
         except InvokeError as error:
             if error.started is False:
                 billed_s = 0.0
@@ -165,16 +165,20 @@ class Spiller:
             headers=tuple(pair for pair in scope["headers"] if pair[0] == b"traceparent"),
         )
 
-    async def _invoke(self, invocation: Invocation) -> tuple[Response, RunNotes]:
+    async def _invoke(self, invocation: Invocation) -> tuple[Response, RunNotes, float]:
+        """The response, what is known of the run, and the seconds it is billed for, 0 where nothing tells."""
         assert self._functions is not None
         reply = await self._functions.invoke(invocation)
         self._away_s = AWAY_S_MIN
         if reply.function_error:
             raise FunctionCrashed(reply.payload[:300].decode("utf-8", "replace"))
         try:
-            return result_to_response(reply.payload)
+            response, notes = result_to_response(reply.payload)
         except MalformedEvent as error:
             raise FunctionCrashed(f"its result is not a response: {error}") from error
+        # The host's own figure where there is one: it is what the day's spend is counted from.
+        billed_ms = float(reply.headers.get(BILLED_HEADER, 0))
+        return response, notes, (billed_ms or notes.duration_ms + (notes.init_ms if notes.cold else 0)) / 1000
 
     def _not_started(self, error: InvokeError) -> None:
         """Leave functions alone for a while, as long as fits the reason."""

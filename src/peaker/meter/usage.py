@@ -37,6 +37,8 @@ COUNTERS = (
     "spill_billed_ms",
     "spend_microusd",
     "websockets",
+    "spilled",
+    "cpu_us",
 )
 
 # Log-linear buckets: sixteen to the octave is a width of 4.4 %, from 64 us to 2^30 us (18 minutes).
@@ -120,22 +122,13 @@ class Usage:
 
 
 def create_usage_table(path: Path, workers_max: int) -> SharedTable:
-    """One row a worker, and a last one that keeps the counts of workers that are gone."""
-    return SharedTable.create(path, COLUMNS, workers_max + 1)
+    """One row a worker. A worker goes on in the row of the one before it, so that totals never fall."""
+    return SharedTable.create(path, COLUMNS, workers_max)
 
 
 def open_usage_table(path: Path) -> SharedTable:
     """Map the table made by the supervisor; raises StateError where it cannot be."""
     return SharedTable.open(path, COLUMNS)
-
-
-def fold_into_past(table: SharedTable, row: int) -> None:
-    """Move the counts of a dead worker to the last row, so that its row can be used again and totals never fall."""
-    past = (table.rows - 1) * table.width
-    start = row * table.width
-    for column in range(table.width):
-        table.cells[past + column] += table.cells[start + column]
-        table.cells[start + column] = 0
 
 
 def read_usage(table: SharedTable) -> Usage:

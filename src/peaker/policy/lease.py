@@ -33,12 +33,12 @@ class Ledger:
     """What is kept between ticks and over restarts.
 
     `day` counts UTC days since 1970; `spent_microusd` is this day's; `counted_microusd` is how far the running total
-    of all workers of `generation` had come when it was last read.
+    of `run`, named by when its table was made, had come when it was last read.
     """
 
     day: int = 0
     spent_microusd: int = 0
-    generation: int = 0
+    run: int = 0
     counted_microusd: int = 0
 
 
@@ -50,20 +50,20 @@ class Tick:
     leases: dict[int, int] = field(default_factory=dict[int, int])
 
 
-def count_spend(ledger: Ledger, *, day: int, generation: int, total_microusd: int) -> Ledger:
+def count_spend(ledger: Ledger, *, day: int, run: int, total_microusd: int) -> Ledger:
     """Add what came since the last reading.
 
-    A new generation counts from zero. The day only moves forward: a clock set back must not give the budget twice.
+    A new run counts from zero. The day only moves forward: a clock set back must not give the budget twice.
     """
-    before = ledger.counted_microusd if generation == ledger.generation else 0
+    before = ledger.counted_microusd if run == ledger.run else 0
     since = max(0, total_microusd - before)
     carried = ledger.spent_microusd if day <= ledger.day else 0
-    # A fall of the total (a row being folded while it was read) is not forgotten: the higher mark stays.
+    # Totals do not fall; should one all the same, the higher mark stays, so that nothing is counted twice.
     return replace(
         ledger,
         day=max(day, ledger.day),
         spent_microusd=carried + since,
-        generation=generation,
+        run=run,
         counted_microusd=max(before, total_microusd),
     )
 

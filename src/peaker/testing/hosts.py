@@ -18,6 +18,7 @@ from typing import Any, Self
 from peaker.control_socket import CommandRefused, Hello, wait_until_ready
 from peaker.errors import PeakerError
 from peaker.functions.credentials import load_or_create_key
+from peaker.meter.function_usage import create_function_table
 from peaker.settings import Settings
 from peaker.state import StateDirectory
 from peaker.wire.sigv4 import SigningKey
@@ -58,6 +59,7 @@ class RunningHost:
         """Start it and wait until it serves."""
         self.state.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.state.settings_of(GENERATION).write_text(self.settings.to_json(), encoding="utf-8")
+        create_function_table(self.state.function_usage).close()
         try:
             self.start()
             self.wait_until_ready()

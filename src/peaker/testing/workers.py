@@ -18,6 +18,7 @@ from typing import Self
 from peaker.control_socket import CommandRefused, wait_until_ready
 from peaker.errors import PeakerError
 from peaker.gate.slots import create_slot_table, open_slot_table
+from peaker.meter.route_usage import create_route_table
 from peaker.meter.usage import Usage, create_usage_table, open_usage_table, read_usage
 from peaker.settings import Settings
 from peaker.state import StateDirectory
@@ -56,6 +57,7 @@ class RunningWorkers:
         self.state.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
         create_slot_table(self.state.slots, self.rows).close()
         create_usage_table(self.state.usage, self.rows).close()
+        create_route_table(self.state.route_usage, self.rows).close()
         self.state.settings_of(GENERATION).write_text(self.settings.to_json(), encoding="utf-8")
         try:
             for row in range(self.count):

@@ -1,11 +1,14 @@
-"""The supervisor's side of the shared tables: which worker has which row, and what remains of one that is gone."""
+"""The supervisor's side of the shared tables: which worker has which row."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from peaker.gate.slots import create_slot_table, open_slot_table
-from peaker.meter.usage import Usage, create_usage_table, fold_into_past, open_usage_table, read_usage
+from peaker.meter.function_usage import create_function_table
+from peaker.meter.route_usage import create_route_table
+from peaker.meter.usage import Usage, create_usage_table, open_usage_table, read_usage
+from peaker.meter.work import create_work_table
 from peaker.policy.supervision import free_row, table_rows
 from peaker.settings import Settings
 from peaker.state import StateDirectory
@@ -23,6 +26,10 @@ class Rows:
         rows = table_rows(workers_max, workers_per_server)
         self._slots = create_slot_table(state.slots, rows) if is_fresh else open_slot_table(state.slots)
         self._usage = create_usage_table(state.usage, rows) if is_fresh else open_usage_table(state.usage)
+        if is_fresh:
+            create_function_table(state.function_usage).close()
+            create_route_table(state.route_usage, rows).close()
+            create_work_table(state.work).close()
         # Connections of a [[resource]] are counted for workers_max processes, and one that drains still holds its own.
         self._at_once = workers_max if settings.resource else self._slots.rows
 
@@ -31,14 +38,13 @@ class Rows:
         return None if len(taken) >= self._at_once else free_row(self._slots.rows, taken)
 
     def clear(self, row: int) -> None:
-        """The worker of this row is gone: its counts go to the past, its slots to nobody."""
-        fold_into_past(self._usage, row)
+        """The worker of this row is gone, its slots are nobody's; its counts stay, and the next one adds to them."""
         self._slots.clear(row)
 
     def clear_all_but(self, taken: Collection[int]) -> None:
         """Clear what workers left that died while nobody watched."""
         for row in range(self._slots.rows):
-            if row not in taken and (self._slots.get(row, "pid") or self._usage.get(row, "requests")):
+            if row not in taken and self._slots.get(row, "pid"):
                 self.clear(row)
 
     def usage(self) -> Usage:
