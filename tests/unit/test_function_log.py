@@ -14,7 +14,7 @@ from peaker.errors import StateError
 from peaker.functions.credentials import load_or_create_key
 from peaker.functions.front import check_caller
 from peaker.functions.function_log import FunctionLog, Report
-from peaker.wire.invoke_api import InvokeApiError
+from peaker.wire.lambda_errors import InvokeApiError
 
 REPORT = Report(request_id="r1", duration_ms=3.247, memory_mb=512, max_memory_mb=61)
 

@@ -7,14 +7,12 @@ import json
 import pytest
 
 from peaker.errors import DeadlineExceeded, FunctionCrashed, InvocationRefused, Throttled
-from peaker.wire.invoke_api import (
-    InvocationType,
+from peaker.wire.invoke_api import CLIENT_CONTEXT_BYTES_MAX, InvocationType, invoke_error, parse_call, result_headers
+from peaker.wire.lambda_errors import (
+    FUNCTION_CONCURRENCY,
     InvokeApiError,
     function_not_found,
-    invoke_error,
-    parse_call,
     request_too_large,
-    result_headers,
     too_many_requests,
 )
 
@@ -30,6 +28,9 @@ PATH = "/2015-03-31/functions/{}/invocations"
         ("arn:aws:lambda:eu-west-1:123456789012:function:thumbnail", "thumbnail", ""),
         ("arn%3Aaws%3Alambda%3Aeu-west-1%3A123456789012%3Afunction%3Athumbnail%3Alive", "thumbnail", "live"),
         ("123456789012:function:thumbnail", "thumbnail", ""),
+        ("123456789012:function:thumbnail:b1c2", "thumbnail", "b1c2"),
+        ("function:thumbnail", "thumbnail", ""),
+        ("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:thumbnail:$LATEST", "thumbnail", "$LATEST"),
         ("app-web", "app-web", ""),
     ],
 )
@@ -68,10 +69,30 @@ def test_a_request_id_that_is_no_token_is_not_taken(request_id: str) -> None:
         ("POST", "/", {}, 404, "UnknownOperationException"),
         ("POST", "/2014-11-13/functions/f/invoke-async", {}, 404, "UnknownOperationException"),
         ("GET", PATH.format("f"), {}, 405, "MethodNotAllowedException"),
-        ("POST", PATH.format("no%20name"), {}, 400, "InvalidParameterValueException"),
-        ("POST", PATH.format("x" * 141), {}, 400, "InvalidParameterValueException"),
-        ("POST", PATH.format("f"), {"x-amz-invocation-type": "Sometimes"}, 400, "InvalidParameterValueException"),
-        ("POST", PATH.format("f"), {"x-amz-log-type": "All"}, 400, "InvalidParameterValueException"),
+        ("POST", PATH.format("no%20name"), {}, 400, "ValidationException"),
+        ("POST", PATH.format("x" * 141), {}, 400, "ValidationException"),
+        ("POST", PATH.format("arn:aws:s3:::bucket"), {}, 400, "ValidationException"),
+        ("POST", PATH.format("f") + "?Qualifier=no%20name", {}, 400, "ValidationException"),
+        ("POST", PATH.format("f:1") + "?Qualifier=2", {}, 400, "InvalidParameterValueException"),
+        ("POST", PATH.format("f"), {"x-amz-invocation-type": "Sometimes"}, 400, "ValidationException"),
+        ("POST", PATH.format("f"), {"x-amz-log-type": "All"}, 400, "ValidationException"),
+        ("POST", PATH.format("f"), {"x-amz-tenant-id": "blue"}, 400, "InvalidParameterValueException"),
+        (
+            "POST",
+            PATH.format("f"),
+            {"content-type": "multipart/form-data; boundary=x"},
+            415,
+            "UnsupportedMediaTypeException",
+        ),
+        ("POST", PATH.format("f"), {"content-type": "Text/XML"}, 415, "UnsupportedMediaTypeException"),
+        ("POST", PATH.format("f"), {"content-encoding": "gzip"}, 415, "UnsupportedMediaTypeException"),
+        (
+            "POST",
+            PATH.format("f"),
+            {"x-amz-client-context": "x" * (CLIENT_CONTEXT_BYTES_MAX + 1)},
+            400,
+            "InvalidParameterValueException",
+        ),
         ("POST", PATH.format("f"), {"x-peaker-deadline-ms": "-1"}, 400, "InvalidParameterValueException"),
         ("POST", PATH.format("f"), {"x-peaker-deadline-ms": "0"}, 400, "InvalidParameterValueException"),
         ("POST", PATH.format("f"), {"x-peaker-deadline-ms": "1e3"}, 400, "InvalidParameterValueException"),
@@ -85,10 +106,34 @@ def test_what_cannot_be_a_call_is_refused(
     assert (caught.value.status, caught.value.kind) == (status, kind)
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "application/json",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "application/x-amz-json-1.1",
+    ],
+)
+def test_types_that_sdks_and_curl_send_are_taken(content_type: str) -> None:
+    headers = {"content-type": content_type, "x-amz-client-context": "x" * CLIENT_CONTEXT_BYTES_MAX}
+    assert parse_call("POST", PATH.format("f"), headers if content_type else {}).function == "f"
+
+
+def test_the_same_qualifier_may_be_given_twice() -> None:
+    assert parse_call("POST", PATH.format("f:7") + "?Qualifier=7", {}).qualifier == "7"
+
+
 def test_errors_have_lambdas_bodies() -> None:
-    assert json.loads(function_not_found("f").body()) == {"Type": "User", "message": "Function not found: f"}
-    throttled = too_many_requests("why")
-    assert json.loads(throttled.body())["Reason"] == "ConcurrentInvocationLimitExceeded"
+    assert json.loads(function_not_found("arn:f").body()) == {"Type": "User", "Message": "Function not found: arn:f"}
+    throttled = too_many_requests(FUNCTION_CONCURRENCY, "why", retry_after_s=1.2)
+    assert json.loads(throttled.body()) == {
+        "Reason": "ReservedFunctionConcurrentInvocationLimitExceeded",
+        "Type": "User",
+        "message": "Rate Exceeded. why",
+    }
+    assert dict(throttled.headers("r"))["retry-after"] == "2"
     assert (throttled.status, request_too_large().status) == (429, 413)
 
 

@@ -177,7 +177,7 @@ class Instance(asyncio.Protocol):
             head["stream"] = True
             self._stream = stream
             stream.connect(self)
-        self._transport.write(frames.pack(head, payload))
+        self._send_run(head, payload)
         self.invocations += 1
         self._request_id = request_id
         self._reply = self._loop.create_future()
@@ -197,6 +197,14 @@ class Instance(asyncio.Protocol):
             dropped = self.log_pipe.end_of_invocation() if not self._ended.done() else 0
         return self._outcome(head, result, cold=cold, dropped=dropped)
 
+    def _send_run(self, head: frames.Head, payload: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(frames.pack(head, payload))
+
+    def when_free(self, done: Callable[[], None]) -> None:
+        """Call `done` at once: with its answer, a Python function says that it can run another invocation."""
+        done()
+
     def _run_head(self, request_id: str, deadline_s: float, headers: Mapping[str, str], cold: bool) -> frames.Head:  # noqa: FBT001
         head = {"kind": "run", "request_id": request_id, "deadline_s": deadline_s, "cold": cold, "init_ms": 0.0}
         if cold:
@@ -205,6 +213,8 @@ class Instance(asyncio.Protocol):
             ("traceparent", "traceparent"),
             ("x-amzn-trace-id", "trace_id"),
             ("x-amz-client-context", "client_context"),
+            ("lambda-runtime-invoked-function-arn", "arn"),
+            ("x-amz-executed-version", "version"),
         ):
             if value := headers.get(name):
                 head[key] = value

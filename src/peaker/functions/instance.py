@@ -138,7 +138,9 @@ def _context(head: frames.Head) -> LambdaContext:
     document = json.loads(text) if (text := head.get("client_context")) else None
     return LambdaContext(
         aws_request_id=head["request_id"],
-        invoked_function_arn=function_arn(os.environ["AWS_LAMBDA_FUNCTION_NAME"], os.environ["AWS_REGION"]),
+        invoked_function_arn=head.get("arn")
+        or function_arn(os.environ["AWS_LAMBDA_FUNCTION_NAME"], os.environ["AWS_REGION"]),
+        function_version=head.get("version") or os.environ["AWS_LAMBDA_FUNCTION_VERSION"],
         deadline_s=head["deadline_s"],
         client_context=client_context_from(document),
         tenant_id=head.get("tenant_id"),

@@ -32,6 +32,7 @@ CLIENT_CONTEXT_BYTES_MAX = 3583
 """Of X-Amz-Client-Context as it is sent, in base64 (API Reference, "Invoke", ClientContext)."""
 
 _PATH = re.compile(r"/2015-03-31/functions/([^/?]+)/invocations/?")
+_STREAMING_PATH = re.compile(r"/2021-11-15/functions/([^/?]+)/response-streaming-invocations/?")
 _REQUEST_ID = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
 _NO_JSON = re.compile(r"(multipart|image|audio|video|font)/.*|(application|text)/(xml|html|zip|gzip|pdf|csv)")
 """Types that name another format. Others are taken: SDKs send none or octet-stream, curl the type of a form."""
@@ -62,6 +63,8 @@ class InvokeCall:
     request_id: str = ""
     traceparent: str = ""
     deadline_s: float | None = None
+    is_streaming: bool = False
+    """The response is wanted as it comes (InvokeWithResponseStream)."""
 
 
 def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCall:
@@ -72,6 +75,8 @@ def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCa
     """
     path, _, query = target.partition("?")
     found = _PATH.fullmatch(path)
+    is_streaming = found is None
+    found = found or _STREAMING_PATH.fullmatch(path)
     if found is None:
         raise InvokeApiError(404, "UnknownOperationException", f"No operation at {path[:200]}.")
     if method != "POST":
@@ -79,6 +84,9 @@ def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCa
     qualifier = parse_qs(query).get("Qualifier", [""])[0] if query else ""
     named = parse_name(unquote(found[1]), qualifier)
     _check_content(headers)
+    if "x-amz-tenant-id" in headers:
+        # An instance serves whoever comes, so a promise to keep tenants apart could not be held.
+        raise invalid_parameter("The invoked function is not enabled with tenancy configuration.")
     log_type = headers.get("x-amz-log-type", "None")
     if log_type not in ("None", "Tail"):
         raise violated("logType", log_type, "Member must satisfy enum value set: [None, Tail]")
@@ -86,7 +94,8 @@ def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCa
     return InvokeCall(
         function=named.function,
         qualifier=named.qualifier,
-        kind=_kind(headers.get("x-amz-invocation-type", "RequestResponse")),
+        kind=_kind(headers.get("x-amz-invocation-type", "RequestResponse"), is_streaming=is_streaming),
+        is_streaming=is_streaming,
         log_tail=log_type == "Tail",
         client_context=_client_context(headers.get("x-amz-client-context", "")),
         request_id=request_id if _REQUEST_ID.fullmatch(request_id) else "",
@@ -96,12 +105,15 @@ def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCa
     )
 
 
-def _kind(value: str) -> InvocationType:
+def _kind(value: str, *, is_streaming: bool) -> InvocationType:
     try:
-        return InvocationType(value)
+        kind = InvocationType(value)
+        if not (is_streaming and kind is InvocationType.EVENT):
+            return kind
     except ValueError:
-        allowed = "Member must satisfy enum value set: [Event, RequestResponse, DryRun]"
-        raise violated("invocationType", value, allowed) from None
+        pass  # refused below, as what a streamed response cannot be asked for with
+    values = "[RequestResponse, DryRun]" if is_streaming else "[Event, RequestResponse, DryRun]"
+    raise violated("invocationType", value, f"Member must satisfy enum value set: {values}")
 
 
 def _deadline_s(value: str | None) -> float | None:
