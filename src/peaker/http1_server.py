@@ -110,6 +110,18 @@ class HttpServer:
             server = await loop.create_server(lambda: _ServerConnection(self), sock=own)
         self._servers.append(server)
 
+    async def take(self, connection: socket.socket) -> None:
+        """Serve a connection that was accepted elsewhere; the server owns it from now on."""
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: _ServerConnection(self), connection)
+
+    def cut_off(self) -> None:
+        """Accept nothing more and end every connection at once."""
+        self.is_draining = True
+        for server in self._servers:
+            server.close()
+        for connection in tuple(self.connections):
+            connection.abort()
+
     async def drain(self, timeout_s: float) -> bool:
         """Accept nothing more, answer what was begun, close; False if `timeout_s` cut something off."""
         self.is_draining = True

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from peaker.app import FunctionSpec, pool_variables
+from peaker.functions.command import interpreter_first
+from peaker.functions.layers import layer_variables
 from peaker.settings import Settings
 
 PASSED_ON = (
@@ -41,7 +43,18 @@ def function_environment(spec: FunctionSpec, settings: Settings, declared: Mappi
     host = {name: value for name in PASSED_ON if (value := os.environ.get(name)) is not None}
     usual = _unreserved() if not spec.web or settings.functions.like == "lambda" else {}
     reserved = _reserved(spec, settings, declared) | pool_variables(settings, in_instance=True)
-    return host | dict.fromkeys(_ONE_THREAD, "1") | usual | dict(declared) | reserved
+    if spec.is_provided:
+        made = host | usual | dict(declared) | _of_provided(spec, reserved)
+        made["PATH"] = interpreter_first(made.get("PATH", os.defpath))
+    else:
+        made = host | dict.fromkeys(_ONE_THREAD, "1") | usual | dict(declared) | reserved
+    return made | layer_variables(spec.layers, made)
+
+
+def _of_provided(spec: FunctionSpec, reserved: Mapping[str, str]) -> dict[str, str]:
+    """The reserved ones as a runtime of the user's own gets them: it is no Python of Lambda's."""
+    left_out = ("AWS_EXECUTION_ENV", "LAMBDA_RUNTIME_DIR")
+    return {name: value for name, value in reserved.items() if name not in left_out} | {"_HANDLER": spec.target}
 
 
 def _unreserved() -> dict[str, str]:

@@ -19,6 +19,7 @@ from peaker.functions.launcher import Instance, Launcher
 from peaker.functions.limits import Limits
 from peaker.functions.load_handler import HandlerImportError
 from peaker.functions.pool import Pool
+from peaker.functions.provided import ProvidedLauncher
 from peaker.functions.starts import Starts
 from peaker.functions.web import warm_up_event
 from peaker.policy.supervision import STEADY_S, restart_delay_s
@@ -57,7 +58,8 @@ class HostedFunction:
         self._stopped = False
         self._import_failed = False
         self._importing = asyncio.Lock()
-        self.launcher = Launcher(
+        kind = ProvidedLauncher if spec.is_provided else Launcher
+        self.launcher = kind(
             spec,
             settings=settings,
             environment=environment,

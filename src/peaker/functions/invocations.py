@@ -12,11 +12,13 @@ from peaker.errors import AppImportError, AppStartError, PeakerError, Throttled,
 from peaker.functions.function_log import Report
 from peaker.functions.launcher import InstanceDied, Outcome
 from peaker.functions.lease import Lease
+from peaker.functions.load_handler import HandlerImportError, start_failure
+from peaker.functions.outcome import InitFailed
 from peaker.functions.pool import Pool
 from peaker.functions.prepared import Prepared
+from peaker.functions.stream import ResponseStream
 from peaker.meter.function_usage import FunctionMeter
 from peaker.policy.starts import admits
-from peaker.wire.invoke_api import start_failed
 from peaker.wire.lambda_errors import FUNCTION_CONCURRENCY, HOST_CONCURRENCY, InvokeApiError, too_many_requests
 
 WAIT_S_MAX = 60.0
@@ -39,6 +41,14 @@ class InvocationLog(Protocol):
 
     def write(self, function: str, request_id: str, line: str) -> None:
         """One line about it."""
+        ...
+
+    def died(self, function: str, request_id: str, message: str, error_type: str) -> None:
+        """Its instance ended while it ran."""
+        ...
+
+    def init_failed(self, function: str, request_id: str, init_ms: float, error_type: str) -> None:
+        """No instance could be made for it."""
         ...
 
     def end(self, function: str, report: Report) -> bytes | None:
@@ -64,8 +74,12 @@ class Invocations:
         self._clock = clock
         self._meter = meter
 
-    async def run(self, prepared: Prepared, set_on_gone: SetOnGone = no_caller) -> Ran:
+    async def run(
+        self, prepared: Prepared, set_on_gone: SetOnGone = no_caller, stream: ResponseStream | None = None
+    ) -> Ran:
         """Run it once. A caller that goes away while it waits for an instance takes it with it.
+
+        `stream` takes the response of a function that streams; it learns of a caller that goes away later.
 
         Raises:
             InvokeApiError: 429, it was not started.
@@ -74,10 +88,11 @@ class Invocations:
         try:
             lease = await self._acquire(prepared, set_on_gone)
         except (AppImportError, AppStartError) as error:
-            self._count(prepared, _failed_start(prepared, (self._clock.now_s() - asked_s) * 1000))
-            return self._not_started(prepared, error)
+            return self._not_started(prepared, error, (self._clock.now_s() - asked_s) * 1000)
+        if stream is not None:
+            set_on_gone(stream.abandon)
         self.log.start(prepared.function, prepared.request_id, with_tail=prepared.log_tail)
-        return await self._run_on(lease, prepared)
+        return await self._run_on(lease, prepared, stream)
 
     async def _acquire(self, prepared: Prepared, set_on_gone: SetOnGone) -> Lease:
         """The part that ends with its caller."""
@@ -98,10 +113,12 @@ class Invocations:
             self._meter.throttled(prepared.function, prepared.caller)
         return too_many_requests(_throttle_reason(prepared.pool), why)
 
-    async def _run_on(self, lease: Lease, prepared: Prepared) -> Ran:
+    async def _run_on(self, lease: Lease, prepared: Prepared, stream: ResponseStream | None) -> Ran:
         begun_s = self._clock.now_s()
         try:
-            outcome = await lease.run(prepared.payload, request_id=prepared.request_id, headers=prepared.headers)
+            outcome = await lease.run(
+                prepared.payload, request_id=prepared.request_id, headers=prepared.headers, stream=stream
+            )
         except InstanceDied as death:
             return self._died(lease, prepared, death, (self._clock.now_s() - begun_s) * 1000)
         if outcome.log_lines_dropped:
@@ -112,7 +129,7 @@ class Invocations:
 
     def _died(self, lease: Lease, prepared: Prepared, death: InstanceDied, duration_ms: float) -> Ran:
         request_id = prepared.request_id
-        self.log.write(prepared.function, request_id, f"RequestId: {request_id} Error: {death.message}")
+        self.log.died(prepared.function, request_id, death.message, death.error_type)
         memory_mb = prepared.pool.spec.memory_mb
         report = Report(
             request_id=request_id,
@@ -130,15 +147,14 @@ class Invocations:
         tail = self.log.end(prepared.function, report)
         return Ran(payload=payload, function_error=function_error, tail=tail, billed_ms=report.billed_ms)
 
-    def _not_started(self, prepared: Prepared, error: PeakerError) -> Ran:
-        kind = "Runtime.ImportModuleError" if isinstance(error, AppImportError) else "Runtime.ExitError"
-        request_id = prepared.request_id
-        self.log.write(prepared.function, request_id, f"INIT_REPORT Status: error Error Type: {kind} {error}")
-        return Ran(
-            payload=start_failed(request_id, kind, str(error)),
-            function_error="Unhandled",
-            tail=f"{error}\n".encode() if prepared.log_tail else None,
-        )
+    def _not_started(self, prepared: Prepared, error: PeakerError, init_ms: float) -> Ran:
+        kind, payload = start_failure(error, prepared.request_id)
+        self.log.start(prepared.function, prepared.request_id, with_tail=prepared.log_tail)
+        if not isinstance(error, HandlerImportError):
+            for line in str(error).splitlines():  # what a handler's import says has been logged where it was run
+                self.log.write(prepared.function, prepared.request_id, line)
+        self.log.init_failed(prepared.function, prepared.request_id, init_ms, kind)
+        return self._ended(prepared, _failed_start(prepared, init_ms, kind), payload, "Unhandled")
 
     def _count(self, prepared: Prepared, report: Report) -> None:
         if self._meter is None:
@@ -161,7 +177,7 @@ def _throttle_reason(pool: Pool) -> str:
     return HOST_CONCURRENCY if admits(counts, limit) and counts.live < limit else FUNCTION_CONCURRENCY
 
 
-def _failed_start(prepared: Prepared, init_ms: float) -> Report:
+def _failed_start(prepared: Prepared, init_ms: float, error_type: str) -> Report:
     """Lambda bills a start that fails too."""
     return Report(
         request_id=prepared.request_id,
@@ -170,6 +186,7 @@ def _failed_start(prepared: Prepared, init_ms: float) -> Report:
         max_memory_mb=0,
         init_ms=init_ms,
         status="error",
+        error_type=error_type,
     )
 
 

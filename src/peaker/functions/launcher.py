@@ -312,7 +312,7 @@ class Launcher:
             self._limits.release(enclosure, 0)
 
     def _make_instance(self, enclosure: Enclosure) -> Instance:
-        instance = Instance(
+        instance = self._new_instance(
             # As Lambda names log streams: the day, the version, and what no other has.
             name=f"{time.strftime('%Y/%m/%d', time.gmtime())}/[$LATEST]{secrets.token_hex(16)}",
             on_log=self._on_log,
@@ -323,6 +323,9 @@ class Launcher:
         )
         self._instances[instance.name] = instance
         return instance
+
+    def _new_instance(self, **common: Any) -> Instance:
+        return Instance(**common)
 
     def _bounds(self, instance: Instance) -> dict[str, Any]:
         """What the instance is told about itself."""

@@ -90,7 +90,7 @@ class Lease:
             held.instance.kill()  # The answer still to come would belong to nobody.
             pool.give_back(held)
             raise
-        pool.give_back(held)
+        held.instance.when_free(lambda: pool.give_back(held))
         return outcome
 
     def release(self) -> None:

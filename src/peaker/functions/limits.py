@@ -53,6 +53,10 @@ class Enclosure:
             group.freeze(frozen=frozen)
         return group is not None
 
+    def pids(self) -> list[int]:
+        """Processes in it now; none where there is no cgroup."""
+        return self._groups[0].pids() if self._groups else []
+
     def kill_all(self, spare_pid: int) -> None:
         """End whatever is still in it, but for one process."""
         for group in self._groups[:1]:

@@ -7,7 +7,7 @@ import os
 import signal
 from dataclasses import dataclass
 
-from peaker.errors import FunctionCrashed
+from peaker.errors import AppStartError, FunctionCrashed
 
 
 class InstanceDied(FunctionCrashed):
@@ -31,6 +31,15 @@ class InstanceDied(FunctionCrashed):
         """The JSON body that goes with X-Amz-Function-Error: Unhandled."""
         document = {"errorType": self.error_type, "errorMessage": f"RequestId: {request_id} Error: {self.message}"}
         return json.dumps(document).encode()
+
+
+class InitFailed(AppStartError):  # noqa: N818 - named for what was told
+    """A runtime has told, by `init/error`, that it cannot start; `body` is what its caller is answered."""
+
+    def __init__(self, error_type: str, body: bytes) -> None:
+        self.error_type = error_type or "Runtime.Unknown"
+        self.body = body
+        super().__init__(f"the runtime failed to start: {self.error_type}: {body[:500].decode(errors='replace')}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

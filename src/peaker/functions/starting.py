@@ -35,6 +35,10 @@ class RunningInstance(Protocol):
         """Run one invocation; raises InstanceDied. Where the function streams, its response goes into `stream`."""
         ...
 
+    def when_free(self, done: Callable[[], None]) -> None:
+        """Call `done` once it can run another invocation after the one it has answered."""
+        ...
+
     def kill(self) -> None:
         """End it now; `on_exit` follows."""
         ...

@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 
 from peaker.app import FunctionSpec
 from peaker.errors import AppImportError, AppStartError
-from peaker.functions import after_fork, canary, frames, instance, kernel, preparation, proc, working_set
+from peaker.functions import after_fork, canary, executing, frames, instance, kernel, preparation, proc, working_set
 from peaker.functions.fork_safety import find_hazards
 from peaker.functions.load_handler import HandlerImportError
 from peaker.functions.rung import Rung
@@ -63,6 +63,10 @@ class Zygote:
 
     def _prepare(self, spec: FunctionSpec, rung: Rung) -> bool:
         """Climb to `rung`, checking after each step; tells the host and returns whether it got there."""
+        if spec.is_provided:
+            # Nothing of this process is left in an instance once its program has been executed.
+            self._tell("ready", resident_bytes=0, virtual_bytes=0)
+            return True
         directory = self._order["directory"]
         # Collections during the steps would scatter garbage over pages that all instances are to share.
         gc.disable()
@@ -206,6 +210,8 @@ class Zygote:
             channel = socket.socket(fileno=channel_fd)
             if message.get("parked") and not self._wait_parked(channel):
                 code = 0
+            elif spec.is_provided:
+                executing.execute(message, channel)
             else:
                 after_fork.begin()
                 code = instance.serve(spec, self._order["directory"], self._code, channel)

@@ -75,6 +75,10 @@ class SimulatedInstance:
             raise _death("signal: killed", out_of_memory=False)
         return self._outcome(task, cold=cold, duration_ms=duration_ms)
 
+    def when_free(self, done: Callable[[], None]) -> None:
+        """As `Instance.when_free`."""
+        done()
+
     def kill(self) -> None:
         """As `Instance.kill`."""
         if self._running is not None:
