@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,6 +27,64 @@ def test_a_report_is_written_as_lambda_writes_it() -> None:
     cold = Report(request_id="r1", duration_ms=3.2, memory_mb=512, max_memory_mb=61, init_ms=80.5, status="timeout")
     assert str(cold).endswith("\tInit Duration: 80.50 ms\tStatus: timeout")
     assert cold.billed_ms == 84  # 83.7: the start is billed as well
+
+
+def test_a_report_tells_a_status_only_of_what_ended_an_instance() -> None:
+    assert "Status" not in str(Report(request_id="r1", duration_ms=1, memory_mb=1, max_memory_mb=1, status="error"))
+    killed = Report(
+        request_id="r1", duration_ms=1, memory_mb=1, max_memory_mb=1, status="error", error_type="Runtime.ExitError"
+    )
+    assert str(killed).endswith("\tStatus: error\tError Type: Runtime.ExitError")
+
+
+def written(tmp_path: Path, log_format: str, act: Callable[[FunctionLog], object]) -> list[str]:
+    """What stands behind time, function and request."""
+
+    async def main() -> None:
+        path = tmp_path / "functions.log"
+        log = FunctionLog(path, clock=VirtualClock(epoch_s=1_767_225_600.25), log_format=log_format)
+        act(log)
+        log.close()
+
+    asyncio.run(main())
+    return [line.split(" ", 3)[3] for line in (tmp_path / "functions.log").read_text().splitlines()]
+
+
+def test_a_death_is_told_as_lambda_tells_it(tmp_path: Path) -> None:
+    def act(log: FunctionLog) -> None:
+        log.died("f", "r1", "Runtime exited with error: exit status 1", "Runtime.ExitError")
+        log.died("f", "r1", "Task timed out after 3.00 seconds", "Sandbox.Timedout")
+        log.init_failed("f", "r1", 137.69, "Runtime.ImportModuleError")
+
+    assert written(tmp_path, "text", act) == [
+        "RequestId: r1 Error: Runtime exited with error: exit status 1",
+        "Runtime.ExitError",
+        "2026-01-01T00:00:00.250Z r1 Task timed out after 3.00 seconds",
+        "INIT_REPORT Init Duration: 137.69 ms\tPhase: invoke\tStatus: error\tError Type: Runtime.ImportModuleError",
+    ]
+
+
+def test_in_json_the_platform_writes_objects(tmp_path: Path) -> None:
+    def act(log: FunctionLog) -> None:
+        log.start("f", "r1")
+        log.died("f", "r1", "Task timed out after 3.00 seconds", "Sandbox.Timedout")
+        log.end(
+            "f",
+            Report(request_id="r1", duration_ms=1233.96, memory_mb=256, max_memory_mb=123, init_ms=463.512),
+        )
+        log.end("f", Report(request_id="r1", duration_ms=5, memory_mb=1, max_memory_mb=1, status="timeout"))
+        log.init_failed("f", "r1", 1.5, "Runtime.ExitError")
+
+    time = '{"time":"2026-01-01T00:00:00.250Z",'
+    assert written(tmp_path, "json", act) == [
+        time + '"type":"platform.start","record":{"requestId":"r1","version":"$LATEST"}}',
+        time + '"type":"platform.report","record":{"requestId":"r1","metrics":{"durationMs":1233.96,'
+        '"billedDurationMs":1698,"memorySizeMB":256,"maxMemoryUsedMB":123,"initDurationMs":463.512},"status":"success"}}',
+        time + '"type":"platform.report","record":{"requestId":"r1","metrics":{"durationMs":5,'
+        '"billedDurationMs":5,"memorySizeMB":1,"maxMemoryUsedMB":1},"status":"timeout"}}',
+        time + '"type":"platform.initReport","record":{"initializationType":"on-demand","phase":"invoke",'
+        '"status":"error","errorType":"Runtime.ExitError","metrics":{"durationMs":1.5}}}',
+    ]
 
 
 def test_lines_carry_time_function_and_request(tmp_path: Path) -> None:

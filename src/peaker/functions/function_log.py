@@ -2,6 +2,9 @@
 
     2026-11-23T21:59:02.123Z thumbnail 7c9e6679 REPORT RequestId: 7c9e6679  Duration: 3.25 ms  Billed Duration: 4 ms ...
 
+With `functions.log_format = "json"` the lines of the platform are the objects Lambda writes in its JSON format
+(`platform.start`, `platform.report`, `platform.initReport`), after the same three words.
+
 Lines are written together, at most a twentieth of a second late: three writes an invocation would cost more than the
 warm path of the host.
 """
@@ -9,6 +12,7 @@ warm path of the host.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 from collections import deque
@@ -16,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from peaker.clock import Clock
 from peaker.units import MIB, billed_ms
@@ -24,6 +29,9 @@ from peaker.wire.invoke_api import LOG_TAIL_BYTES
 
 FILE_BYTES_MAX = 8 * MIB
 """The file is renamed to functions.log.1 at this size, replacing the one before."""
+
+TIMED_OUT = "Sandbox.Timedout"
+"""The error type of an invocation that was ended at its deadline."""
 
 _FLUSH_S = 0.05
 _WAITING_BYTES_MAX = 4 * MIB
@@ -58,11 +66,25 @@ class Report:
         ]
         if self.init_ms is not None:
             fields.append(f"Init Duration: {self.init_ms:.2f} ms")
-        if self.status:
+        if self.error_type or self.status == "timeout":
+            # Not for what the handler raised: that is an answer of the runtime.
             fields.append(f"Status: {self.status}")
         if self.error_type:
             fields.append(f"Error Type: {self.error_type}")
         return "\t".join(fields)
+
+    def record(self) -> dict[str, Any]:
+        """What the JSON form says."""
+        metrics = {
+            "durationMs": round(self.duration_ms, 3),
+            "billedDurationMs": self.billed_ms,
+            "memorySizeMB": self.memory_mb,
+            "maxMemoryUsedMB": self.max_memory_mb,
+        }
+        if self.init_ms is not None:
+            metrics["initDurationMs"] = round(self.init_ms, 3)
+        told = {"requestId": self.request_id, "metrics": metrics, "status": self.status or "success"}
+        return told | ({"errorType": self.error_type} if self.error_type else {})
 
 
 class Tail:
@@ -88,7 +110,10 @@ class Tail:
 class FunctionLog:
     """Call from one event loop; `close` writes what is left."""
 
-    def __init__(self, path: Path, *, clock: Clock, file_bytes_max: int = FILE_BYTES_MAX) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock, file_bytes_max: int = FILE_BYTES_MAX, log_format: str = "text"
+    ) -> None:
+        self._is_json = log_format == "json"
         self._path = path
         self._clock = clock
         self._file_bytes_max = file_bytes_max
@@ -123,14 +148,50 @@ class FunctionLog:
         """An invocation begins."""
         if with_tail:
             self._tails[request_id] = Tail()
-        self.write(function, request_id, f"START RequestId: {request_id} Version: {LATEST}")
+        if self._is_json:
+            line = self._system_line("platform.start", {"requestId": request_id, "version": LATEST})
+        else:
+            line = f"START RequestId: {request_id} Version: {LATEST}"
+        self.write(function, request_id, line)
+
+    def died(self, function: str, request_id: str, message: str, error_type: str) -> None:
+        """Its instance ended while it ran; in JSON the report says so."""
+        if self._is_json:
+            return
+        if error_type == TIMED_OUT:
+            self.write(function, request_id, f"{self._now()} {request_id} {message}")
+            return
+        self.write(function, request_id, f"RequestId: {request_id} Error: {message}")
+        self.write(function, request_id, error_type)
+
+    def init_failed(self, function: str, request_id: str, init_ms: float, error_type: str) -> None:
+        """No instance could be made for it."""
+        if self._is_json:
+            record = {
+                "initializationType": "on-demand",
+                "phase": "invoke",
+                "status": "error",
+                "errorType": error_type,
+                "metrics": {"durationMs": round(init_ms, 3)},
+            }
+            line = self._system_line("platform.initReport", record)
+        else:
+            line = f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: invoke\tStatus: error"
+            line += f"\tError Type: {error_type}"
+        self.write(function, request_id, line)
 
     def end(self, function: str, report: Report) -> bytes | None:
         """It has ended; returns its tail where one was asked for."""
-        self.write(function, report.request_id, f"END RequestId: {report.request_id}")
-        self.write(function, report.request_id, str(report))
+        if self._is_json:
+            self.write(function, report.request_id, self._system_line("platform.report", report.record()))
+        else:
+            self.write(function, report.request_id, f"END RequestId: {report.request_id}")
+            self.write(function, report.request_id, str(report))
         tail = self._tails.pop(report.request_id, None)
         return tail.text() if tail is not None else None
+
+    def _system_line(self, kind: str, record: dict[str, Any]) -> str:
+        return json.dumps({"time": self._now(), "type": kind, "record": record}, separators=(",", ":"))
 
     def close(self) -> None:
         """Write what is left and close the file."""

@@ -83,7 +83,9 @@ class FunctionHost:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        log = FunctionLog(self._state.logs / "functions.log", clock=self._clock)
+        log = FunctionLog(
+            self._state.logs / "functions.log", clock=self._clock, log_format=self._settings.functions.log_format
+        )
         limits = Limits.find(self._settings.app.name, like=self._settings.functions.like)
         serving = loop.create_task(self._serve(log, limits))
         try:

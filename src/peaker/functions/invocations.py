@@ -13,7 +13,6 @@ from peaker.functions.function_log import Report
 from peaker.functions.launcher import InstanceDied, Outcome
 from peaker.functions.lease import Lease
 from peaker.functions.load_handler import HandlerImportError, start_failure
-from peaker.functions.outcome import InitFailed
 from peaker.functions.pool import Pool
 from peaker.functions.prepared import Prepared
 from peaker.functions.stream import ResponseStream

@@ -6,6 +6,7 @@ Types and wording follow AWS's runtime interface client (awslambdaric 4.2, `boot
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 import traceback
 from collections.abc import Mapping
@@ -13,9 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from peaker.app import load_callable, split_target
-from peaker.errors import AppImportError
+from peaker.errors import AppImportError, PeakerError
 from peaker.functions import runtime_log
 from peaker.functions.handler import Handler, error_document
+from peaker.functions.outcome import InitFailed
+from peaker.wire.invoke_api import start_failed
 
 STACK_MAX = 20
 _TEXT_MAX = 400
@@ -103,3 +106,16 @@ def _how(code: object) -> str:
 
 def _text(error: BaseException) -> str:
     return str(error)[: 10 * _TEXT_MAX]
+
+
+def start_failure(error: PeakerError, request_id: str) -> tuple[str, bytes]:
+    """Error type and body of an invocation for which no instance could be made."""
+    if isinstance(error, InitFailed):
+        return error.error_type, error.body
+    if isinstance(error, HandlerImportError):
+        if error.fault.error_type != "Runtime.ExitError":
+            body = json.dumps(error.fault.document(request_id), ensure_ascii=False)
+            return error.fault.error_type, body.encode("utf-8", "backslashreplace")
+        return error.fault.error_type, start_failed(request_id, error.fault.error_type, error.fault.message)
+    kind = "Runtime.ImportModuleError" if isinstance(error, AppImportError) else "Runtime.ExitError"
+    return kind, start_failed(request_id, kind, str(error))

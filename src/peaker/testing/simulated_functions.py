@@ -31,6 +31,12 @@ class ReportsOnly:
     def write(self, function: str, request_id: str, line: str) -> None:
         """Nor of lines."""
 
+    def died(self, function: str, request_id: str, message: str, error_type: str) -> None:
+        """Nor of deaths: the report tells."""
+
+    def init_failed(self, function: str, request_id: str, init_ms: float, error_type: str) -> None:
+        """Nor of failed starts."""
+
     def end(self, function: str, report: Report) -> None:
         """Keep what is billed."""
         self.reports.append((function, report))
