@@ -45,6 +45,12 @@ class PriceError(SettingsError):
     """There is no such price."""
 
 
+class PlanFileError(PeakerError):
+    """The file is no plan."""
+
+    exit_code = 2
+
+
 class AppImportError(PeakerError):
     """The application could not be imported."""
 

@@ -23,11 +23,11 @@ METRIC_S = 60.0
 HIGH_MINUTES = 3
 LOW_MINUTES = 15
 LOW_SHARE = 0.9
-"""The alarms that target tracking makes: out after 3 minutes above the target, in after 15 below 90 % of it (Application
-Auto Scaling User Guide, "How target tracking works"; the alarms are seen in any account)."""
+"""The alarms that target tracking makes: out after 3 minutes above the target, in after 15 below 90 % of it
+(Application Auto Scaling User Guide, "How target tracking works"; the alarms are seen in any account)."""
 
 COOLDOWN_S = 300.0
-"""Default time after a scaling in which no further servers are taken away (the same guide, "Define cooldown periods")."""
+"""Default time after a scaling in which no more servers are taken away (the same guide, "Define cooldown periods")."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
