@@ -99,6 +99,12 @@ class SharedTable:
         for index in range(start, start + self.width):
             self.cells[index] = 0
 
+    def copy(self) -> SharedTable:
+        """The cells as they are now, in memory of their own."""
+        memory = mmap.mmap(-1, len(self._memory))
+        memory[:] = self._memory[:]
+        return SharedTable(memory, list(self.columns), self.rows)
+
     def close(self) -> None:
         """Unmap the file; `cells` is unusable afterwards."""
         self.cells.release()

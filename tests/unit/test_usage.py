@@ -21,7 +21,6 @@ from peaker.meter.usage import (
     bucket_end_s,
     bucket_of,
     create_usage_table,
-    fold_into_past,
     open_usage_table,
     read_usage,
 )
@@ -54,15 +53,16 @@ def test_percentiles_agree_with_a_direct_calculation(tmp_path: Path) -> None:
     assert usage.percentile_s(0.5, [Ran.FUNCTION]) is None
 
 
-def test_totals_do_not_fall_when_a_worker_dies(tmp_path: Path) -> None:
-    table = create_usage_table(tmp_path / "usage", 2)
+def test_a_worker_goes_on_where_the_one_before_it_ended(tmp_path: Path) -> None:
+    path = tmp_path / "usage"
+    table = create_usage_table(path, 2)
     for row in (0, 1):
         UsageRow(table, row).add(COUNTER_INDEX["requests"], 10)
         UsageRow(table, row).latency(Ran.FUNCTION, 0.01)
     before = read_usage(table)
-    fold_into_past(table, 1)
+    heir = UsageRow(open_usage_table(path), 1)
     assert read_usage(table) == before
-    UsageRow(table, 1).add(COUNTER_INDEX["requests"])
+    heir.add(COUNTER_INDEX["requests"])
     assert (read_usage(table) - before).counters["requests"] == 1
 
 

@@ -1,15 +1,21 @@
-"""The spend ledger of the running app: reads what workers report, writes leases, keeps the day's sum on disk."""
+"""The spend ledger of the running app: reads what functions were billed for, writes leases, keeps the day's sum on disk.
+
+Each run of a function is counted once, by whom it was run: the function host counts every invocation it runs, whoever
+asked (a gate, boto3, an event). What gates reckon themselves is only how they keep within their leases.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 
 from peaker.clock import Clock
 from peaker.engines.local.state_dir import write_private
 from peaker.errors import StateError
 from peaker.gate.slots import WorkerStatus
-from peaker.meter.usage import COUNTER_INDEX
+from peaker.meter.function_usage import read_functions
+from peaker.meter.price import Prices
 from peaker.policy.lease import Holding, Ledger, count_spend, share_out
 from peaker.shared_table import SharedTable
 from peaker.state import StateDirectory
@@ -19,22 +25,25 @@ _DAY_S = 86_400
 
 
 class Spend:
-    """Ticks once a second; everything it decides is in `policy/lease.py`."""
+    """Ticks once a second; everything it decides is in `policy/lease.py`.
+
+    `spent_microusd` reads the running total of the tables that were made at `run` (`SharedTable.made_ns`).
+    """
 
     def __init__(
         self,
         state: StateDirectory,
         *,
-        generation: int,
+        run: int,
         slots: SharedTable,
-        usage: SharedTable,
+        spent_microusd: Callable[[], int],
         limit_microusd: int | None,
         clock: Clock,
     ) -> None:
         self._state = state
-        self._generation = generation
+        self._run = run
         self._slots = slots
-        self._usage = usage
+        self._spent_microusd = spent_microusd
         self._limit_microusd = limit_microusd
         self._clock = clock
         self._ledger = read_ledger(state)
@@ -50,17 +59,15 @@ class Spend:
         Raises:
             OSError: the ledger could not be written; nothing was leased.
         """
-        column = COUNTER_INDEX["spend_microusd"]
-        spent = self._usage.cells.tolist()[column :: self._usage.width]
-        # Both the total and each gate's own sum come from this one reading: what falls between two readings could
-        # be missing in both.
         owners = [self._slots.get(row, "pid") for row in range(self._slots.rows)]
-        holdings = self._holdings(spent)
+        # Before the total: a run is in the total before its gate takes it out of its lease, so that what falls between
+        # the two readings is in both and not in neither.
+        holdings = self._holdings()
         ledger = count_spend(
             self._ledger,
             day=int(self._clock.epoch_s() // _DAY_S),
-            generation=self._generation,
-            total_microusd=sum(spent),
+            run=self._run,
+            total_microusd=self._spent_microusd(),
         )
         if ledger != self._ledger:
             write_private(self._state.spend, json.dumps(asdict(ledger)) + "\n")
@@ -70,15 +77,23 @@ class Spend:
             if self._slots.get(row, "pid") == owners[row]:
                 self._slots.set(row, "lease_microusd", lease)
 
-    def _holdings(self, spent: list[int]) -> dict[int, Holding]:
+    def _holdings(self) -> dict[int, Holding]:
         return {
             row: Holding(
                 lease_microusd=self._slots.get(row, "lease_microusd"),
-                spent_microusd=spent[row],
+                spent_microusd=self._slots.get(row, "spent_microusd"),
             )
             for row in range(self._slots.rows)
             if self._slots.get(row, "status") != WorkerStatus.EMPTY
         }
+
+
+def billed_by_host_microusd(functions: SharedTable, prices: Prices) -> int:
+    """What the function host has counted since the run began."""
+    usd = sum(
+        prices.functions_usd(row.invocations, row.billed_mb_ms, row.architecture) for row in read_functions(functions)
+    )
+    return round(usd * 1e6)
 
 
 def read_ledger(state: StateDirectory) -> Ledger:

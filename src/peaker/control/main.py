@@ -15,14 +15,18 @@ from typing import Any
 import uvicorn
 
 from peaker.clock import Clock, SystemClock
-from peaker.control.lease import TICK_S, Spend
+from peaker.control.lease import TICK_S, Spend, billed_by_host_microusd
+from peaker.control.metering import Metering
 from peaker.control.ops import Ops
 from peaker.control_socket import ControlServer, Status, WithSocket
 from peaker.engines.local.listener import open_listener
 from peaker.engines.local.report import report
 from peaker.errors import PeakerError
 from peaker.gate.slots import HEARTBEAT_MS_MAX, WorkerStatus, open_slot_table
+from peaker.meter.function_usage import open_function_table
+from peaker.meter.price import prices_of
 from peaker.meter.usage import open_usage_table
+from peaker.meter.work import open_work_table
 from peaker.settings import Settings
 from peaker.shared_table import SharedTable
 from peaker.state import StateDirectory
@@ -75,12 +79,23 @@ class Control:
         try:
             self._slots = open_slot_table(self._state.slots)
             self._usage = open_usage_table(self._state.usage)
+            self._functions = open_function_table(self._state.function_usage)
+            prices = prices_of(self._settings)
+            self._metering = Metering(
+                self._state,
+                slots=self._slots,
+                usage=self._usage,
+                functions=self._functions,
+                work=open_work_table(self._state.work),
+                prices=prices,
+                clock=self._clock,
+            )
             limit_usd = self._settings.objective.spend_usd_per_day_max
             self._spend = Spend(
                 self._state,
-                generation=self._generation,
+                run=self._usage.made_ns,
                 slots=self._slots,
-                usage=self._usage,
+                spent_microusd=lambda: billed_by_host_microusd(self._functions, prices),
                 limit_microusd=None if limit_usd is None else int(limit_usd * 1_000_000),
                 clock=self._clock,
             )
@@ -109,6 +124,7 @@ class Control:
                 async with asyncio.timeout(TICK_S):
                     await self._draining.wait()
             self._tick()
+        self._end_metering()
         self._control.set_status(Status.DRAINING)
         server.should_exit = True
         await serving
@@ -120,6 +136,18 @@ class Control:
         except OSError as error:
             # Gates use up what they have and stop: without a record on disk nothing more may be leased.
             _logger.error("the day's spend cannot be kept: %s", error, extra={"action": "lease"})  # noqa: TRY400
+
+        try:
+            self._metering.tick()
+        except (OSError, PeakerError) as error:
+            # Nothing is lost: what was not kept now is kept by a later tick, or by the next control process.
+            _logger.error("the meter cannot keep what it reads: %s", error, extra={"action": "meter"})  # noqa: TRY400
+
+    def _end_metering(self) -> None:
+        try:
+            self._metering.close()
+        except (OSError, PeakerError) as error:
+            _logger.error("the meter cannot keep its last reading: %s", error, extra={"action": "meter"})  # noqa: TRY400
 
     def _is_ready(self) -> bool:
         now_ms = int(self._clock.now_s() * 1000)

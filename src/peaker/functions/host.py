@@ -25,6 +25,7 @@ from peaker.build import build_hash
 from peaker.clock import SystemClock
 from peaker.control_socket import Answer, ControlServer, Status, WithSocket
 from peaker.errors import AppImportError, AppStartError, ListenError, PeakerError
+from peaker.functions.catalogue import Catalogue, Surroundings
 from peaker.functions.credentials import load_or_create_key
 from peaker.functions.front import Front, invoke_limits
 from peaker.functions.function_environment import region_of
@@ -35,7 +36,7 @@ from peaker.functions.memory_events import MemoryEvents
 from peaker.functions.published import Published, number_of_build
 from peaker.functions.service import InvokeService
 from peaker.functions.starts import Starts
-from peaker.meter.function_usage import FunctionMeter, open_function_table
+from peaker.meter.function_usage import FunctionMeter
 from peaker.policy.resources import instances_allowed
 from peaker.settings import Settings
 from peaker.state import StateDirectory
@@ -103,21 +104,21 @@ class FunctionHost:
     async def _serve(self, log: FunctionLog, limits: Limits) -> int:
         if not await self._start_functions(log, limits):
             return 0
+        published = self._published()
         private = UnixListener(self._state.invoke_socket_of(self._generation))
         try:
             service = InvokeService(
                 {function.spec.name: function.pool for function in self._functions},
                 log=log,
                 clock=self._clock,
-                published=self._published(),
-                meter=FunctionMeter(
-                    open_function_table(self._state.function_usage), self._settings.functions.architecture
-                ),
+                published=published,
+                meter=FunctionMeter(self._state.function_usage, self._settings.functions.architecture),
             )
             key = load_or_create_key(self._state.credentials)
             self._events = MemoryEvents(service.invocations.run, log=log, clock=self._clock)
             service.events = self._events
-            front = Front(service, key=key, clock=self._clock, limits=invoke_limits(CONNECTIONS_MAX))
+            catalogue = Catalogue([function.spec for function in self._functions], published, self._surroundings())
+            front = Front(service, catalogue, key=key, clock=self._clock, limits=invoke_limits(CONNECTIONS_MAX))
             await front.listen(private, self._signed)
             # What is here now stays: looking through it again at every full collection would only cost latency.
             gc.collect()
@@ -136,6 +137,17 @@ class FunctionHost:
             build=self._build,
             number=number_of_build(self._state.versions, self._build),
             region=region_of(environment(self._settings)),
+        )
+
+    def _surroundings(self) -> Surroundings:
+        settings = self._settings
+        allowed = instances_allowed(settings, worker_count(settings))
+        reserved = sum(function.spec.concurrency_max for function in self._functions)
+        return Surroundings(
+            modified_epoch_s=self._clock.epoch_s(),
+            directory=settings.directory,
+            has_variables=bool(environment(settings)),
+            instances_max=allowed.instances_max if allowed else reserved,
         )
 
     async def _start_functions(self, log: FunctionLog, limits: Limits) -> bool:

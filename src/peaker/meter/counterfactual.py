@@ -150,9 +150,7 @@ def _billed_ms_mean(usage: Usage, cpu_s: float, stretch: float) -> float:
     return sum_ms / total if total else float(billed_ms(cpu_s * stretch))
 
 
-def _starts(
-    web: WebFunction, peaks: Peaks, memory_mb: int, usage: Usage, ms_mean: float
-) -> tuple[int, int]:
+def _starts(web: WebFunction, peaks: Peaks, memory_mb: int, usage: Usage, ms_mean: float) -> tuple[int, int]:
     """How many instances the peak needs at once, and what their starts are billed, in megabyte-milliseconds."""
     if not web.cold_starts or not peaks.offered:
         return 0, 0

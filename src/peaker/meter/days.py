@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -37,6 +37,10 @@ class MeterBook:
     counted: Mapping[str, float] = field(default_factory=dict[str, float])
     days: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
 
+    def with_servers(self, servers: ServerTimes) -> Self:
+        """The same with other server times."""
+        return replace(self, servers=servers)
+
     def to_document(self) -> dict[str, Any]:
         """As JSON holds it."""
         return asdict(self)
@@ -45,7 +49,9 @@ class MeterBook:
     def from_document(cls, document: dict[str, Any]) -> Self:
         """The reverse; raises TypeError, KeyError or ValueError for what is no such document."""
         servers = ServerTimes(**document["servers"])
-        days = {str(day): {name: float(value) for name, value in sums.items()} for day, sums in document["days"].items()}
+        days = {
+            str(day): {name: float(value) for name, value in sums.items()} for day, sums in document["days"].items()
+        }
         counted = {name: float(value) for name, value in document["counted"].items()}
         return cls(run=int(document["run"]), servers=servers, counted=counted, days=days)
 

@@ -1,13 +1,15 @@
 """What functions were billed for, counted by the function host as Lambda would bill it: one row a function and caller.
 
-The table outlives its writers: a new host goes on in the rows of the one before, so totals never fall. What is lost
-with a killed host is what ran in it at that moment.
+The table outlives its writers: a new host goes on in the rows of the one before, so totals never fall; while two live
+beside each other, during a reload, each has rows of its own. What is lost with a killed host is what ran in it at that
+moment.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import struct
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -52,7 +54,7 @@ _COUNTERS = (
     "billed_ms",
     "billed_mb_ms",
 )
-COLUMNS = (*(f"name_{word}" for word in range(_NAME_WORDS)), "caller", "architecture", *_COUNTERS)
+COLUMNS = (*(f"name_{word}" for word in range(_NAME_WORDS)), "caller", "architecture", "owner_pid", *_COUNTERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +81,11 @@ class FunctionUsage:
 
 
 class FunctionMeter:
-    """The host's side: one process writes at a time."""
+    """One host's side of the table at `path`; raises StateError where that cannot be opened."""
 
-    def __init__(self, table: SharedTable, architecture: str) -> None:
-        self._table = table
+    def __init__(self, path: Path, architecture: str) -> None:
+        self._path = path
+        self._table = table = open_function_table(path)
         self._architecture = Architecture[architecture.upper()]
         self._starts: dict[tuple[str, Caller], int] = {}
         self._first_counter = table.columns[_COUNTERS[0]]
@@ -117,19 +120,22 @@ class FunctionMeter:
     def _start(self, function: str, caller: Caller) -> int:
         start = self._starts.get((function, caller))
         if start is None:
-            start = self._claim(function, caller) * self._table.width + self._first_counter
+            with self._path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)  # Held for a moment, once for each function and caller.
+                start = self._claim(function, caller) * self._table.width + self._first_counter
             self._starts[function, caller] = start
         return start
 
     def _claim(self, function: str, caller: Caller) -> int:
-        """The row of this function, or one more; the last rows of all belong to the others."""
+        """This function's row of a host that is gone, or one more; the last rows of all belong to the others."""
         table, key = self._table, (function, caller, self._architecture)
         own = table.rows - len(Caller) * len(Architecture)
         for row in range(own):
             if not table.get(row, "caller"):
                 self._write_key(row, function, caller)
                 return row
-            if _key_of(table, row) == key:
+            if _key_of(table, row) == key and not _lives(table.get(row, "owner_pid")):
+                table.set(row, "owner_pid", os.getpid())
                 return row
         row = own + (caller - 1) * len(Architecture) + self._architecture - 1
         self._write_key(row, OTHERS, caller)
@@ -139,6 +145,7 @@ class FunctionMeter:
         for word, value in enumerate(_NAME.unpack(function.encode()[:_NAME_BYTES].ljust(_NAME_BYTES, b"\0"))):
             self._table.set(row, f"name_{word}", value)
         self._table.set(row, "architecture", self._architecture)
+        self._table.set(row, "owner_pid", os.getpid())
         self._table.set(row, "caller", caller)  # Last: a row with a caller has its name.
 
 
@@ -153,22 +160,20 @@ def open_function_table(path: Path) -> SharedTable:
 
 
 def read_functions(table: SharedTable) -> tuple[FunctionUsage, ...]:
-    """Every row in use, in the order of first use."""
-    found = []
+    """Each function and caller once, in the order of first use."""
+    found: dict[tuple[str, Caller, Architecture], FunctionUsage] = {}
     for row in range(table.rows):
         if not table.get(row, "caller"):
             continue
-        name, caller, architecture = _key_of(table, row)
-        counts = {counter: table.get(row, counter) for counter in _COUNTERS}
-        found.append(FunctionUsage(name=name, caller=caller, architecture=architecture, **counts))
-    return tuple(found)
+        key = name, caller, architecture = _key_of(table, row)
+        before = found.get(key, FunctionUsage(name=name, caller=caller, architecture=architecture))
+        counts = {counter: getattr(before, counter) + table.get(row, counter) for counter in _COUNTERS}
+        found[key] = replace(before, **counts)
+    return tuple(found.values())
 
 
-def total(rows: Iterable[FunctionUsage], name: str, caller: Caller, architecture: Architecture) -> FunctionUsage:
-    """Sum of several rows under one name."""
-    kept = tuple(rows)
-    counts = {counter: sum(getattr(row, counter) for row in kept) for counter in _COUNTERS}
-    return replace(FunctionUsage(name=name, caller=caller, architecture=architecture), **counts)
+def _lives(pid: int) -> bool:
+    return pid != os.getpid() and Path(f"/proc/{pid}").exists()
 
 
 def _key_of(table: SharedTable, row: int) -> tuple[str, Caller, Architecture]:

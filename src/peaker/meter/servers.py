@@ -25,7 +25,9 @@ class ServerTimes:
 
     def billed_s(self, epoch_s: float) -> float:
         """The seconds that EC2 would bill for those up to now."""
-        return self.past_billed_s + sum(billed_seconds(epoch_s - launched) for launched in self.launched_epoch_s.values())
+        return self.past_billed_s + sum(
+            billed_seconds(epoch_s - launched) for launched in self.launched_epoch_s.values()
+        )
 
 
 def billed_seconds(lived_s: float) -> float:

@@ -180,9 +180,7 @@ class WorkHistory:
         """The last hour, the oldest first."""
         written = self._table.get(_PEAK_ROW, "windows")
         first = 1 + TICKS
-        rows = [
-            self._table.row(first + number % WINDOWS) for number in range(max(0, written - WINDOWS + 1), written)
-        ]
+        rows = [self._table.row(first + number % WINDOWS) for number in range(max(0, written - WINDOWS + 1), written)]
         return [
             Window(
                 epoch_s=row["epoch_ms"] / 1e3,

@@ -18,6 +18,7 @@ from peaker.gate.neighbours import Neighbourhood
 from peaker.gate.slots import WorkerStatus, open_slot_table
 from peaker.gate.spill import InvokeClient
 from peaker.gate.take_in import HandOverServer
+from peaker.meter.route_usage import RouteRow, open_route_table
 from peaker.meter.usage import UsageRow, open_usage_table
 from peaker.servers.acceptor import Acceptor
 from peaker.servers.connection_state import ConnectionLimits, ConnectionState
@@ -39,6 +40,7 @@ WEBSOCKET_PING_S = 20.0
 class Serving:
     """One worker's serving side.
 
+    `build` is the hash of the code this worker runs (peaker/build.py): it spills to that version and no other.
     `start` runs the app's start-up and begins to accept; `drain` ends it. Raises StateError where a table is missing.
     """
 
@@ -51,6 +53,7 @@ class Serving:
         *,
         row: int,
         generation: int,
+        build: str,
         clock: Clock,
         chance: random.Random,
     ) -> None:
@@ -64,7 +67,11 @@ class Serving:
             self._slots, row=row, generation=generation, clock=clock, lag_ms_max=servers.lag_ms_max
         )
         self.links = SiblingLinks(self._neighbourhood, state.hand_over_socket, chance)
-        self.functions = InvokeClient(http1.Address(unix=state.invoke_socket)) if may_leave_servers(settings) else None
+        self.functions = (
+            InvokeClient(http1.Address(unix=state.invoke_socket_of(generation)), qualifier=build)
+            if may_leave_servers(settings)
+            else None
+        )
         self.gate = Gate(
             app,
             settings,
@@ -75,6 +82,7 @@ class Serving:
             siblings=self.links,
             clock=clock,
             chance=chance,
+            route_usage=_route_usage(settings, state, row),
         )
         self._config = uvicorn_config(self.gate, settings)
         self._lifespan = Lifespan(self._config)
@@ -155,6 +163,12 @@ class Serving:
             self.connections.default_headers = [(b"date", formatdate(usegmt=True).encode())]
             self._acceptor.close_lingering()
         self._beats += 1
+
+
+def _route_usage(settings: Settings, state: StateDirectory, row: int) -> RouteRow | None:
+    """None where no route is declared: then there is nothing to tell apart."""
+    paths = [route.path for route in settings.route]
+    return RouteRow(open_route_table(state.route_usage), row, paths) if paths else None
 
 
 def uvicorn_config(app: ASGIApp, settings: Settings) -> Config:
