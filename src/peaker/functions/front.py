@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import uuid
 
 from peaker.clock import Clock
+from peaker.functions.catalogue import Catalogue
 from peaker.functions.service import InvokeService, error_answer, plain_refusal
-from peaker.http1_server import HttpAnswer, HttpLimits, HttpRequest, HttpServer
+from peaker.http1_server import HttpAnswer, HttpLimits, HttpRequest, HttpServer, StreamedAnswer
 from peaker.meter.function_usage import Caller
 from peaker.unix_socket import UnixListener
+from peaker.wire.functions_api import parse_read
 from peaker.wire.host_header import is_local_name
-from peaker.wire.invoke_api import parse_call
+from peaker.wire.invoke_api import UNKNOWN_OPERATION, parse_call
 from peaker.wire.lambda_errors import PAYLOAD_BYTES_MAX, InvokeApiError, refused, request_too_large
 from peaker.wire.sigv4 import SignatureRefused, SigningKey, verify
 
@@ -18,8 +22,11 @@ from peaker.wire.sigv4 import SignatureRefused, SigningKey, verify
 class Front:
     """Both doors of one service. Who can open the unix socket (mode 0600) is trusted; the port asks for a signature."""
 
-    def __init__(self, service: InvokeService, *, key: SigningKey, clock: Clock, limits: HttpLimits) -> None:
+    def __init__(
+        self, service: InvokeService, catalogue: Catalogue, *, key: SigningKey, clock: Clock, limits: HttpLimits
+    ) -> None:
         self._service = service
+        self._catalogue = catalogue
         self._key = key
         self._clock = clock
         self._private = HttpServer(self._answer, limits=limits, refuse=_refuse)
@@ -36,17 +43,26 @@ class Front:
         whole = await self._private.drain(timeout_s)
         return await self._signed.drain(timeout_s) and whole
 
-    async def _answer(self, request: HttpRequest, caller: Caller = Caller.GATE) -> HttpAnswer:
+    async def _answer(self, request: HttpRequest, caller: Caller = Caller.GATE) -> HttpAnswer | StreamedAnswer:
         def set_on_gone(action: object) -> None:
             request.on_gone = action  # type: ignore[assignment]  # one attribute, no bound method a request
 
         try:
             call = parse_call(request.method, request.target, request.headers)
         except InvokeApiError as error:
-            return error_answer(error)
+            return self._read(request) if error.kind == UNKNOWN_OPERATION else error_answer(error)
         return await self._service.answer(call, request.body, caller=caller, set_on_gone=set_on_gone)
 
-    async def _answer_if_signed(self, request: HttpRequest) -> HttpAnswer:
+    def _read(self, request: HttpRequest) -> HttpAnswer:
+        """Everything but invocations."""
+        try:
+            document = self._catalogue.answer(parse_read(request.method, request.target))
+        except InvokeApiError as error:
+            return error_answer(error)
+        headers = [("content-type", "application/json"), ("x-amzn-requestid", str(uuid.uuid4()))]
+        return HttpAnswer(status=200, headers=headers, body=json.dumps(document).encode())
+
+    async def _answer_if_signed(self, request: HttpRequest) -> HttpAnswer | StreamedAnswer:
         try:
             check_caller(request.headers)
             verify(

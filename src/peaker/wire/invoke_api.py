@@ -31,6 +31,8 @@ BILLED_HEADER = "x-peaker-billed-ms"
 CLIENT_CONTEXT_BYTES_MAX = 3583
 """Of X-Amz-Client-Context as it is sent, in base64 (API Reference, "Invoke", ClientContext)."""
 
+UNKNOWN_OPERATION = "UnknownOperationException"
+
 _PATH = re.compile(r"/2015-03-31/functions/([^/?]+)/invocations/?")
 _STREAMING_PATH = re.compile(r"/2021-11-15/functions/([^/?]+)/response-streaming-invocations/?")
 _REQUEST_ID = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
@@ -78,7 +80,7 @@ def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCa
     is_streaming = found is None
     found = found or _STREAMING_PATH.fullmatch(path)
     if found is None:
-        raise InvokeApiError(404, "UnknownOperationException", f"No operation at {path[:200]}.")
+        raise InvokeApiError(404, UNKNOWN_OPERATION, f"No operation at {path[:200]}.")
     if method != "POST":
         raise InvokeApiError(405, "MethodNotAllowedException", f"{method} is not allowed here; allowed: POST.")
     qualifier = parse_qs(query).get("Qualifier", [""])[0] if query else ""
