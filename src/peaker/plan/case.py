@@ -105,7 +105,9 @@ class Needs:
     """What the work cannot do without; it decides what is possible before any sum.
 
     `longest_s` is the longest run that must come to its end; `connections` are WebSockets and streams without an end;
-    `state` is kept in the process between requests; sizes are the largest in bytes.
+    `state` is kept in the process between requests; sizes are the largest in bytes. These are about all of the work.
+    Where only a part of it needs servers, `servers_also_for` says which parts, a sentence each, and `spillable_share`
+    is the share of the requests that may run on a function.
     """
 
     trigger: Trigger = Trigger.REQUEST
@@ -114,6 +116,12 @@ class Needs:
     state: bool = False
     request_bytes_max: float = 0.0
     response_bytes_max: float = 0.0
+    servers_also_for: tuple[str, ...] = ()
+    spillable_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        require(0 <= self.longest_s <= 31_536_000, "longest_s", self.longest_s, "within 0..31536000")
+        require(0 <= self.spillable_share <= 1, "spillable_share", self.spillable_share, "within 0..1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

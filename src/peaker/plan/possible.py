@@ -31,6 +31,11 @@ def why_not_on_functions(case: Case) -> tuple[str, ...]:
     return tuple(reasons)
 
 
+def why_not_on_functions_alone(case: Case) -> tuple[str, ...]:
+    """Every reason for which at least a part needs servers."""
+    return why_not_on_functions(case) + case.needs.servers_also_for
+
+
 def why_not_behind_alb(case: Case) -> str:
     """Why a load balancer cannot hand this work to a function, "" if it can."""
     largest = max(case.needs.request_bytes_max, case.needs.response_bytes_max)
