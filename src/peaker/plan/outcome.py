@@ -83,10 +83,11 @@ class Outcome:
     Each request has one end: `served` at once on a server, `waited` and then served there, `spilled` to a function,
     `refused` at once, or `timed_out`: refused after it had waited. Latencies of those answered are in `server_latency`
     (served and waited) and `function_latency`. `billed_run_ms` and `billed_init_ms` are rounded up for each invocation,
-    as the bill does it. `instance_s` counts instances while they start, run and idle, `server_s` servers. `utilisation`
-    is the share of slot time in use; with a `cpu_share`, `core_utilisation` is that of the cores. `throttled` counts
-    looks at a request that would have run on a function, had one been free to start. `waited_s` is what requests waited
-    in all. `spilled_by_step` and `refused_by_step` (timed out included) count by the step of arrival, where asked for.
+    as the bill does it. `instance_s` counts instances while they start, run and idle, `worker_s` the workers that were
+    ready. `utilisation` is the share of slot time in use; with a `cpu_share`, `core_utilisation` is that of the cores.
+    `throttled` counts looks at a request that would have run on a function, had one been free to start. `waited_s` is
+    what requests waited in all. `spilled_by_step` and `refused_by_step` (timed out included) count by the step of
+    arrival, where asked for.
     """
 
     requests: int
@@ -102,7 +103,7 @@ class Outcome:
     billed_init_ms: int
     instance_s: float
     instances_max: int
-    server_s: float
+    worker_s: float
     utilisation: float
     core_utilisation: float
     queue_peak: int
