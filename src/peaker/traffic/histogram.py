@@ -1,4 +1,4 @@
-"""Times and sizes counted in bins 4 % wide: any number of them in 5 KB, merged by adding.
+"""Times and sizes counted in bins 4 % wide: any number of them in 7 KB, merged by adding.
 
 A value is told as the geometric middle of its bin, so it is off by at most sqrt(1.04) - 1 = 1.98 %. The mean is kept
 exactly, as sum and count.
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 BIN_WIDTH = 1.04
 LOWEST = 1e-6
-HIGHEST = 86_400.0
-"""1 us to 1 day, where the values are seconds. Beyond lies in the first and the last bin."""
+HIGHEST = 1e9
+"""As seconds 1 us to 31 years, as bytes up to 1 GB. Beyond lies in the first and the last bin."""
 
 _LOG_WIDTH = math.log(BIN_WIDTH)
 BINS = math.ceil(math.log(HIGHEST / LOWEST) / _LOG_WIDTH) + 1

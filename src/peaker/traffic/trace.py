@@ -17,10 +17,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from peaker.errors import TraceError
 from peaker.units import parse_duration_s
+
+if TYPE_CHECKING:  # numpy comes with an extra, and the replay does without it
+    import numpy as np
+    from numpy.typing import NDArray
 
 GAP = -1
 """The count of a step that was not collected."""
@@ -45,6 +49,12 @@ class Trace:
     step_s: float
     start: datetime | None = None
     name: str = "trace"
+
+    def array(self) -> NDArray[np.int64]:
+        """The counts as a numpy array, made anew; needs `peaker[plan]`."""
+        import numpy
+
+        return numpy.array(self.counts, numpy.int64)
 
     @property
     def total(self) -> int:
@@ -132,12 +142,8 @@ def read_trace(path: Path, *, step_s: float | None = None) -> Trace:
     Raises:
         TraceError: the file cannot be read or is not a trace; names the line.
     """
-    entry = _index_entry(path)
-    start = _start_of(entry)
-    if step_s is None and "step_s" in entry:
-        step_s = float(entry["step_s"])
-    if step_s is None and (match := _STEP_IN_NAME.search(path.name)):
-        step_s = parse_duration_s(match[1])
+    found_step_s, start = file_step_and_start(path)
+    step_s = found_step_s if step_s is None else step_s
     try:
         with _open_text(path) as lines:
             return parse_trace(lines, name=str(path), step_s=step_s, start=start)
@@ -146,6 +152,19 @@ def read_trace(path: Path, *, step_s: float | None = None) -> Trace:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise TraceError(f"the trace cannot be read: {reason}.", where=str(path)) from error
+
+
+def file_step_and_start(path: Path) -> tuple[float | None, datetime | None]:
+    """What an INDEX.json beside a `count` file or the file's name says of its step and its first step's begin.
+
+    Raises:
+        TraceError: the INDEX.json is no list of traces.
+    """
+    entry = _index_entry(path)
+    step_s = float(entry["step_s"]) if "step_s" in entry else None
+    if step_s is None and (match := _STEP_IN_NAME.search(path.name)):
+        step_s = parse_duration_s(match[1])
+    return step_s, _start_of(entry)
 
 
 def _open_text(path: Path) -> TextIO:

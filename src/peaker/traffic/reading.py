@@ -1,0 +1,234 @@
+"""Logs and metric exports read into `Traffic`, with an account of every line.
+
+A large plain file is read by several processes, a range each; compressed files and streams by one, in blocks.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from peaker.errors import LogError
+from peaker.traffic.counts import looks_like_counts
+from peaker.traffic.line_reader import Part, read_lines
+from peaker.traffic.log_formats.known import find_format, named_format
+from peaker.traffic.log_formats.pattern import LineFormat, PatternFormat
+from peaker.traffic.requests import ReadingReport, Traffic
+from peaker.traffic.sources import (
+    SAMPLE_BYTES,
+    BrokenSource,
+    blocks,
+    expanded,
+    find_sources,
+    is_compressed,
+    range_blocks,
+    read_some,
+)
+from peaker.traffic.summing_up import SourceRead, counted_traffic, logged_traffic
+
+RANGE_BYTES = 32 << 20
+PARALLEL_BYTES_MIN = 96 << 20
+"""Below this, starting processes costs more than they save."""
+
+PROCESSES_MAX = 8
+Progress = Callable[[int, int | None], None]
+COUNT_FORMATS = ("counts", "cloudwatch")
+NO_FORMAT = "no known format"
+
+
+@dataclass(frozen=True)
+class _Unknown(PatternFormat):
+    """Stands for the format of a source that is in none: all its lines are counted as unreadable."""
+
+
+_UNKNOWN = _Unknown(name=NO_FORMAT, pattern=rb"(?!)(?P<time>)")
+
+
+@dataclass(slots=True)
+class _Source:
+    """A source looked at: its first bytes, expanded, and the format they are in; None for a table of counts."""
+
+    name: str
+    origin: Path | BinaryIO
+    head: bytes
+    line_format: LineFormat | None
+    is_plain_file: bool
+    stream: BinaryIO | None = None
+    """A stream can be opened only once: what follows the head."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    path: Path
+    start: int
+    end: int
+    line_format: LineFormat
+    tries_others: bool
+
+
+def read_traffic(
+    sources: Sequence[str | Path | BinaryIO],
+    *,
+    format: str | None = None,  # noqa: A002 - named as the option is
+    progress: Progress | None = None,
+    processes: int | None = None,
+    step_s: float | None = None,
+) -> tuple[Traffic, ReadingReport]:
+    """The traffic in these files, patterns, folders or binary streams.
+
+    `format` is a name of `known.MAKERS`, `counts`, `cloudwatch` or an nginx `log_format` string; without it the first
+    lines tell. `progress` is called with the bytes done and all bytes, None where a stream does not tell its length.
+    `processes` is for large plain files; without it one a core, at most eight. `step_s` is the step of a `count` table
+    that does not tell it. With several processes the caller's main module must be importable, as for any
+    multiprocessing in Python.
+
+    Raises:
+        LogError: nothing is there, no format fits, or there is no load in it; says which.
+        MissingExtraError: a file is zstd and nothing here reads that.
+    """
+    looked = [_look(origin, format) for origin in find_sources(sources)]
+    filled = [source for source in looked if source.head]
+    if not filled:
+        raise LogError("it is empty.", where=", ".join(source.name for source in looked))
+    tables = [source for source in filled if source.line_format is None]
+    if tables and len(tables) < len(filled):
+        other = next(source.name for source in filled if source.line_format is not None)
+        raise LogError(f"this is a table of counts and {other} is a log: read one or the other.", where=tables[0].name)
+    meter = _Meter(progress, looked)
+    if tables:
+        return counted_traffic([(s.name, s.origin, _stream(s), s.head) for s in tables], step_s, meter.seen)
+    if all(source.line_format is _UNKNOWN for source in filled):
+        raise LogError(
+            "no known format fits its first lines.",
+            where=filled[0].name,
+            remedy="Name it with --format, or give it as in nginx's log_format, such as '$remote_addr [$time_local] ...'.",
+        )
+    read = list(_read_all(filled, format is None, processes, meter))
+    read += [SourceRead(source.name, [], source.line_format) for source in looked if not source.head]
+    return logged_traffic(read)
+
+
+class _Meter:
+    """Tells how far the reading is."""
+
+    def __init__(self, progress: Progress | None, sources: Sequence[_Source]) -> None:
+        self._progress = progress
+        self._done = 0
+        is_known = all(isinstance(source.origin, Path) for source in sources)
+        sizes = [source.origin.stat().st_size for source in sources if isinstance(source.origin, Path)]
+        self._total = sum(sizes) if is_known else None
+
+    def seen(self, count: int) -> None:
+        """So many bytes more, as they lie on the disk."""
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done if self._total is None else min(self._done, self._total), self._total)
+
+
+def _look(origin: Path | BinaryIO, format_name: str | None) -> _Source:
+    name = str(origin) if isinstance(origin, Path) else str(getattr(origin, "name", "standard input"))
+    try:
+        stream = expanded(origin.open("rb") if isinstance(origin, Path) else origin, name)
+        head = read_some(stream, SAMPLE_BYTES, name)
+        is_plain = isinstance(origin, Path) and not is_compressed(origin)
+    except OSError as error:
+        raise LogError(f"it cannot be read: {error.strerror}.", where=name) from error
+    except BrokenSource:
+        return _Source(name, origin, b"", None, is_plain_file=False)
+    if isinstance(origin, Path):
+        stream.close()
+    line_format = _format_of(head, format_name, name)
+    return _Source(name, origin, head, line_format, is_plain, None if isinstance(origin, Path) else stream)
+
+
+def _format_of(head: bytes, format_name: str | None, name: str) -> LineFormat | None:
+    """The format the head is in; None where it is a table of counts."""
+    whole_lines = head[: head.rfind(b"\n") + 1] or head
+    if format_name in COUNT_FORMATS:
+        return None
+    if format_name is not None:
+        return named_format(format_name, whole_lines, name)
+    if not whole_lines.strip():
+        return _UNKNOWN
+    if looks_like_counts(whole_lines):
+        return None
+    return find_format(whole_lines) or _UNKNOWN
+
+
+def _stream(source: _Source) -> BinaryIO:
+    """What follows the head."""
+    if source.stream is not None:
+        return source.stream
+    assert isinstance(source.origin, Path)
+    stream = expanded(source.origin.open("rb"), source.name)
+    read_some(stream, len(source.head), source.name)
+    return stream
+
+
+def _read_all(
+    sources: Sequence[_Source],
+    tries_others: bool,
+    processes: int | None,
+    meter: _Meter,  # noqa: FBT001
+) -> Iterator[SourceRead]:
+    plain = [source for source in sources if source.is_plain_file]
+    size = sum(source.origin.stat().st_size for source in plain if isinstance(source.origin, Path))
+    count = processes if processes is not None else min(PROCESSES_MAX, len(os.sched_getaffinity(0)))
+    if size < PARALLEL_BYTES_MIN or count < 2:
+        for source in sources:
+            assert source.line_format is not None
+            yield SourceRead(source.name, [_read_stream(source, tries_others, meter)], source.line_format)
+        return
+    # A fresh interpreter each: numpy's threads do not survive a fork.
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for source in sources:
+            assert source.line_format is not None
+            if not source.is_plain_file:
+                yield SourceRead(source.name, [_read_stream(source, tries_others, meter)], source.line_format)
+                continue
+            parts = []
+            for part in pool.map(_read_range, _ranges(source, tries_others)):
+                meter.seen(part.bytes_read)
+                parts.append(part)
+            yield SourceRead(source.name, parts, source.line_format)
+
+
+def _ranges(source: _Source, tries_others: bool) -> list[_Range]:  # noqa: FBT001
+    assert isinstance(source.origin, Path)
+    assert source.line_format is not None
+    size = source.origin.stat().st_size
+    starts = range(0, size, RANGE_BYTES)
+    return [
+        _Range(source.origin, start, min(size, start + RANGE_BYTES), source.line_format, tries_others)
+        for start in starts
+    ]
+
+
+def _read_range(task: _Range) -> Part:
+    return read_lines(range_blocks(task.path, task.start, task.end), task.line_format, tries_others=task.tries_others)
+
+
+def _read_stream(source: _Source, tries_others: bool, meter: _Meter) -> Part:  # noqa: FBT001
+    assert source.line_format is not None
+    if not isinstance(source.origin, Path):
+        stream = _stream(source)
+        return read_lines(
+            blocks(stream, source.name, source.head), source.line_format, tries_others=tries_others, seen=meter.seen
+        )
+    with source.origin.open("rb") as file:
+        at = 0
+
+        def seen(_expanded: int) -> None:
+            nonlocal at
+            now = file.tell()
+            meter.seen(now - at)
+            at = now
+
+        stream = expanded(file, source.name)
+        return read_lines(blocks(stream, source.name), source.line_format, tries_others=tries_others, seen=seen)
