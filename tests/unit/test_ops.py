@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from peaker.control.main import STUCK_MS, is_any_worker_ready
-from peaker.control.ops import Ops, is_local_name
+from peaker.control.ops import Ops
 from peaker.gate.slots import COLUMNS, WorkerStatus
 from peaker.shared_table import SharedTable
+from peaker.wire.host_header import is_local_name
 
 
 async def ask(ops: Ops, path: str, *, method: str = "GET", host: str = "127.0.0.1:9000") -> tuple[int, bytes]:

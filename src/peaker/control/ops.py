@@ -5,13 +5,12 @@ It has its own process and never passes the gate, so a saturated app answers her
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from peaker.app import Receive, Scope, Send
-from peaker.engines.local.listener import split_address
+from peaker.wire.host_header import is_local_name
 
 Report = Callable[[], Awaitable[dict[str, Any]]]
 IsReady = Callable[[], bool]
@@ -60,20 +59,3 @@ class Ops:
                 return 200, await self._report()
             case _:
                 return 404, {"error": "there are /live, /ready and /status."}
-
-
-def is_local_name(host: str) -> bool:
-    """A Host header that no foreign page can cause: an IP address or localhost, with or without a port."""
-    name = host
-    if host.count(":") == 1 or host.startswith("["):
-        try:
-            name, _ = split_address(host) if not host.endswith("]") else (host[1:-1], 0)
-        except ValueError:
-            return False
-    if name == "localhost":
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -26,7 +26,7 @@ from peaker.clock import SystemClock
 from peaker.control_socket import Answer, ControlServer, Status, WithSocket
 from peaker.errors import AppImportError, AppStartError, ListenError, PeakerError
 from peaker.functions.catalogue import Catalogue, Surroundings
-from peaker.functions.credentials import load_or_create_key
+from peaker.functions.credentials import load_or_create_key, write_profile
 from peaker.functions.front import Front, invoke_limits
 from peaker.functions.function_environment import region_of
 from peaker.functions.function_log import FunctionLog
@@ -124,12 +124,19 @@ class FunctionHost:
             gc.collect()
             gc.freeze()
             link_newest(self._state.invoke_socket, private.path)
+            write_profile(self._state.aws_config, endpoint_url=self._endpoint_url(), region=published.region)
             self._control.set_status(Status.READY)
             await self._stop.wait()
             self._control.set_status(Status.DRAINING)
             return await self._drain(front)
         finally:
             private.close()
+
+    def _endpoint_url(self) -> str:
+        """Where clients of this machine reach the signed port; all addresses means loopback too."""
+        host, port = self._signed.getsockname()[:2]
+        host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def _published(self) -> Published:
         """What callers may name this host's build by."""
