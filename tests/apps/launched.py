@@ -13,6 +13,7 @@ from peaker.app import functions
 from peaker.functions.cgroups import Hierarchy
 from peaker.functions.launcher import Instance, Launcher, Outcome
 from peaker.functions.limits import Limits
+from peaker.functions.provided import ProvidedLauncher
 from peaker.functions.web import warm_up_event
 from peaker.settings import AppSection, FunctionSection, FunctionsSection, ServersSection, Settings
 
@@ -26,8 +27,10 @@ class Launched:
         self.log: list[tuple[str, str]] = []
         self.deaths: list[str] = []
         self.directory = directory
-        self.launcher = Launcher(
-            functions(settings)[0],
+        spec = functions(settings)[0]
+        kind = ProvidedLauncher if spec.is_provided else Launcher
+        self.launcher = kind(
+            spec,
             settings=settings,
             environment=settings.env,
             limits=limits,
