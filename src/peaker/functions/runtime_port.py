@@ -16,7 +16,8 @@ from peaker.functions import tcp_peer
 from peaker.http1_server import HttpHandler, HttpLimits, HttpServer, Refuse
 
 HOST = "127.0.0.1"
-_BACKLOG = 32
+CONNECTIONS_MAX = 32
+_BACKLOG = 128
 _REFUSAL_BODY = b'{"errorMessage":"This Runtime API belongs to another process","errorType":"Forbidden"}\n'
 _REFUSAL = (
     b"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
@@ -26,7 +27,7 @@ _REFUSAL = (
 
 def runtime_limits(body_bytes_max: int) -> HttpLimits:
     """A runtime may be silent between two requests, and within a streamed response, as long as a function may run."""
-    return HttpLimits(body_bytes_max=body_bytes_max, body_timeout_s=960.0, idle_s_max=960.0, connections_max=_BACKLOG)
+    return HttpLimits(body_bytes_max=body_bytes_max, body_timeout_s=960.0, idle_s_max=960.0, connections_max=CONNECTIONS_MAX)
 
 
 class RuntimePort:
