@@ -15,7 +15,9 @@ from peaker.shared_table import SharedTable
 from peaker.wire.host_header import is_local_name
 
 
-async def ask(ops: Ops, path: str, *, method: str = "GET", host: str = "127.0.0.1:9000") -> tuple[int, bytes]:
+async def ask(
+    ops: Ops, path: str, *, method: str = "GET", host: str = "127.0.0.1:9000", accept: str = "*/*"
+) -> tuple[int, bytes]:
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -24,7 +26,12 @@ async def ask(ops: Ops, path: str, *, method: str = "GET", host: str = "127.0.0.
     async def receive() -> Any:
         raise AssertionError("nothing is read")
 
-    scope = {"type": "http", "method": method, "path": path, "headers": [(b"host", host.encode())]}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "headers": [(b"host", host.encode()), (b"accept", accept.encode())],
+    }
     await ops(scope, receive, send)
     return sent[0]["status"], sent[1]["body"]
 
@@ -33,12 +40,25 @@ def make(*, ready: bool = True) -> Ops:
     async def report() -> dict[str, Any]:
         return {"app": "shop"}
 
-    return Ops(lambda: ready, report)
+    async def usage() -> dict[str, Any]:
+        return {"cost": {"usd": 1.5}}
+
+    async def metrics(openmetrics: bool) -> str:  # noqa: FBT001
+        return "# EOF\n" if openmetrics else "peaker_servers 1\n"
+
+    return Ops(lambda: ready, report=report, usage=usage, metrics=metrics)
 
 
 @pytest.mark.parametrize(
     ("path", "ready", "status"),
-    [("/live", False, 200), ("/ready", True, 200), ("/ready", False, 503), ("/status", False, 200), ("/x", True, 404)],
+    [
+        ("/live", False, 200),
+        ("/ready", True, 200),
+        ("/ready", False, 503),
+        ("/status", False, 200),
+        ("/usage", False, 200),
+        ("/x", True, 404),
+    ],
 )
 def test_each_path_has_its_answer(path: str, *, ready: bool, status: int) -> None:
     found, body = asyncio.run(ask(make(ready=ready), path))
@@ -71,7 +91,15 @@ def test_only_get_and_head_are_answered_and_head_without_a_body() -> None:
 )
 def test_a_name_that_a_foreign_page_could_bring_is_refused(host: str, *, is_local: bool) -> None:
     assert is_local_name(host) is is_local
-    assert asyncio.run(ask(make(), "/status", host=host))[0] == (200 if is_local else 403)
+    for path in ("/status", "/usage", "/metrics"):
+        assert asyncio.run(ask(make(), path, host=host))[0] == (200 if is_local else 403)
+
+
+def test_metrics_come_in_the_format_that_was_asked_for() -> None:
+    assert asyncio.run(ask(make(), "/metrics")) == (200, b"peaker_servers 1\n")
+    accept = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5"
+    assert asyncio.run(ask(make(), "/metrics", accept=accept)) == (200, b"# EOF\n")
+    assert asyncio.run(ask(make(), "/metrics", method="POST"))[0] == 405
 
 
 def test_one_worker_that_takes_requests_makes_the_app_ready(tmp_path: Any) -> None:

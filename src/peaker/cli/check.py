@@ -11,6 +11,10 @@ from peaker.cli import present
 from peaker.cli.importing import import_all
 from peaker.cli.options import json_option, settings_options
 from peaker.errors import SettingsError
+from peaker.functions.command import resolve_command
+from peaker.functions.function_environment import function_environment
+from peaker.functions.layers import check_layers
+from peaker.meter.price import prices_of
 from peaker.policy.consistency import check_consistency
 from peaker.policy.placement import explain
 from peaker.policy.resources import check_resources
@@ -25,7 +29,7 @@ def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -
     """Check the settings, import the app, and show where each route may run and why.
 
     Refused are unknown keys, wrong values, a declared placement that breaks a limit, resources that could be
-    overbooked, time-outs that do not line up, and targets that do not import. Exit code 2 then, with the file and line
+    overbooked, time-outs that do not line up, layers and programs that are not there, and targets that do not import. Exit code 2 then, with the file and line
     where the value stands.
 
     \b
@@ -58,7 +62,17 @@ def check_settings(settings: Settings) -> None:
     explain(settings)
     may_run = {spec.name: spec.concurrency_max for spec in functions(settings) if not spec.web or settings.app.spill}
     check_resources(settings, workers, may_run)
-    environment(settings)
+    check_programs(settings)
+    prices_of(settings)
+
+
+def check_programs(settings: Settings) -> None:
+    """The folders and programs that functions need are there; raises SettingsError."""
+    variables = environment(settings)
+    for spec in functions(settings):
+        check_layers(spec)
+        if spec.is_provided:
+            resolve_command(spec, settings.directory, function_environment(spec, settings, variables))
 
 
 def _found(settings: Settings) -> dict[str, Any]:

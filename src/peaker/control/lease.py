@@ -1,4 +1,4 @@
-"""The spend ledger of the running app: reads what functions were billed for, writes leases, keeps the day's sum on disk.
+"""The spend ledger of the running app: reads what functions were billed for, writes leases, keeps the day on disk.
 
 Each run of a function is counted once, by whom it was run: the function host counts every invocation it runs, whoever
 asked (a gate, boto3, an event). What gates reckon themselves is only how they keep within their leases.

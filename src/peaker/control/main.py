@@ -17,14 +17,19 @@ import uvicorn
 from peaker.clock import Clock, SystemClock
 from peaker.control.lease import TICK_S, Spend, billed_by_host_microusd
 from peaker.control.metering import Metering
+from peaker.control.metrics import families
 from peaker.control.ops import Ops
 from peaker.control_socket import ControlServer, Status, WithSocket
+from peaker.engines.local.cost import Metered, read_meter, usage_report
 from peaker.engines.local.listener import open_listener
 from peaker.engines.local.report import report
 from peaker.errors import PeakerError
 from peaker.gate.slots import HEARTBEAT_MS_MAX, WorkerStatus, open_slot_table
+from peaker.meter.bill import bill
+from peaker.meter.exposition import render
 from peaker.meter.function_usage import open_function_table
 from peaker.meter.price import prices_of
+from peaker.meter.route_usage import open_route_table, read_routes
 from peaker.meter.usage import open_usage_table
 from peaker.meter.work import open_work_table
 from peaker.settings import Settings
@@ -107,7 +112,7 @@ class Control:
     async def _serve(self) -> None:
         server = _OpsServer(
             uvicorn.Config(
-                Ops(self._is_ready, self._report),
+                Ops(self._is_ready, report=self._report, usage=self._usage_report, metrics=self._metrics),
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -155,6 +160,23 @@ class Control:
 
     async def _report(self) -> dict[str, Any]:
         return await report(self._state, self._clock)
+
+    def _read_meter(self) -> Metered:
+        return read_meter(self._state, self._settings, self._clock, is_running=True)
+
+    async def _usage_report(self) -> dict[str, Any]:
+        return usage_report(self._read_meter())
+
+    async def _metrics(self, openmetrics: bool) -> str:  # noqa: FBT001 - the one thing it depends on
+        status, metered = await self._report(), self._read_meter()
+        paths = [route.path for route in self._settings.route]
+        table = open_route_table(self._state.route_usage)
+        try:
+            routes = read_routes(table, paths) if paths else {}
+        finally:
+            table.close()
+        made = bill(metered.used, metered.prices)
+        return render(families(metered, routes, status, made), openmetrics=openmetrics)
 
     async def _drain_command(self, _: dict[str, Any]) -> dict[str, Any]:
         self._draining.set()

@@ -1,4 +1,4 @@
-"""The meter of the running app: once a second it notes how far the counts have come, and keeps what must not be lost."""
+"""The meter of the running app: each second it notes how far the counts have come, and keeps what may not be lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from peaker.shared_table import SharedTable
 from peaker.state import StateDirectory
 
 KEEP_S = 60.0
-"""How often the day's sums are written; a control process that is killed loses none, for its heir adds what is missing."""
+"""How often the day's sums are written; none is lost with a killed control process: its heir adds them."""
 
 
 class Metering:

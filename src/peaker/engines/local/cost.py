@@ -1,4 +1,4 @@
-"""What the running app has used and cost, and what else it could have cost: one JSON value, from shared tables and files.
+"""What the running app has used and cost, and what else it could have cost: one JSON value, from tables and files.
 
 Read without any process of the app, as `report` is; `peaker status`, `/usage` and `/metrics` show parts of it.
 """
@@ -56,7 +56,7 @@ class Metered:
 
 
 def read_book(state: StateDirectory, run: int) -> MeterBook:
-    """What is kept on disk, for this run; empty where nothing was kept yet. Raises StateError where it cannot be read."""
+    """What is kept on disk, for this run; empty before anything was kept. Raises StateError where it cannot be read."""
     try:
         book = MeterBook.from_document(json.loads(state.meter.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -214,7 +214,7 @@ def alternative(found: Alternative) -> dict[str, Any]:
 
 
 def _usd_per_month(metered: Metered) -> float | None:
-    """The servers there are now, and functions as in the last minute, for a month; None where nothing was seen lately."""
+    """The servers there are now, and functions as in the last minute, for a month; None where unknown."""
     if metered.rates_lately is None:
         return None
     servers_usd = len(metered.book.servers.launched_epoch_s) * metered.prices.server.usd_per_hour * HOURS_PER_MONTH

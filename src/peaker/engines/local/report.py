@@ -5,15 +5,19 @@ It is read from the state directory and shared memory, so it also tells the trut
 
 from __future__ import annotations
 
+import asyncio
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from peaker.clock import Clock
 from peaker.control_socket import CommandRefused, ControlClient, ControlUnavailable
+from peaker.engines.local.cost import Metered, cost_summary, function_summary, read_meter
 from peaker.engines.local.state_dir import RunRecord, read_run, started_ticks
 from peaker.errors import StateError
 from peaker.functions.credentials import PROFILE
+from peaker.gate.route_report import merged
 from peaker.gate.slots import WorkerStatus, open_slot_table
 from peaker.meter.usage import HISTOGRAMS, Ran, Usage, open_usage_table, read_usage
 from peaker.policy.lease import UNLIMITED_MICROUSD
@@ -24,6 +28,8 @@ from peaker.state import StateDirectory
 
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 HOST_ANSWER_S_MAX = 2.0
+WORKERS_ASKED_MAX = 16
+"""Workers see the same routes, so that a few know as much as all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +70,10 @@ async def report(state: StateDirectory, clock: Clock) -> dict[str, Any]:
     """Everything there is to tell; see `peaker status --help` for the fields. Raises StateError as RunningApp.open."""
     app = RunningApp.open(state)
     try:
-        host = await _host_details(app)
         settings = Settings.from_json(state.settings_of(app.record.generation).read_text(encoding="utf-8"))
-        return {**_head(app, settings), **_body(app, settings, host, clock)}
+        host, routes = await asyncio.gather(_host_details(app), _routes(app))
+        metered = read_meter(state, settings, clock, is_running=overall_status(app) != "stopped")
+        return {**_head(app, settings), **_body(app, settings, host, clock), **_metered(metered), "routes": routes}
     except OSError as error:
         raise StateError(f"the settings of the run cannot be read: {error}.", where=str(state.root)) from error
     finally:
@@ -82,6 +89,7 @@ def _head(app: RunningApp, settings: Settings) -> dict[str, Any]:
         "ops_url": record.ops_url,
         "lambda_endpoint": record.lambda_endpoint,
         "aws_profile": PROFILE if record.lambda_endpoint else "",
+        "aws_config_file": str(app.state.aws_config) if record.lambda_endpoint else "",
         "aws_shared_credentials_file": str(app.state.credentials) if record.lambda_endpoint else "",
         "generation": record.generation,
         "version": record.version,
@@ -107,6 +115,15 @@ def _body(app: RunningApp, settings: Settings, host: dict[str, Any] | None, cloc
         "host": host,
         "usage": usage_summary(read_usage(app.usage)),
         "spend": spend_summary(app.state, settings),
+    }
+
+
+def _metered(metered: Metered) -> dict[str, Any]:
+    return {
+        "objective": {"latency_p95_ms": metered.settings.objective.latency_p95_ms},
+        "rates": None if metered.rates_now is None else asdict(metered.rates_now),
+        "functions": [function_summary(one, metered.prices) for one in metered.functions],
+        "cost": cost_summary(metered),
     }
 
 
@@ -167,6 +184,30 @@ def spend_summary(state: StateDirectory, settings: Settings) -> dict[str, Any]:
 def _percentiles(usage: Usage, rans: tuple[Ran, ...]) -> dict[str, float | None]:
     found = {name: usage.percentile_s(fraction, rans) for name, fraction in PERCENTILES.items()}
     return {name: None if seconds is None else seconds * 1000 for name, seconds in found.items()}
+
+
+async def _routes(app: RunningApp) -> list[dict[str, Any]]:
+    """What the workers have learned about routes; nothing from those that do not answer, or have no supervisor."""
+    if not app.is_supervised:
+        return []
+    workers = [process.name for process in app.record.processes if process.kind == Kind.WORKER.value]
+    answers = await asyncio.gather(*(_ask_routes(app, name) for name in workers[:WORKERS_ASKED_MAX]))
+    return merged(answers)
+
+
+async def _ask_routes(app: RunningApp, worker: str) -> list[Mapping[str, Any]]:
+    try:
+        client = await ControlClient.connect(app.state.control_socket(worker), timeout_s=HOST_ANSWER_S_MAX)
+    except ControlUnavailable:
+        return []
+    try:
+        reply: list[Mapping[str, Any]] = (await client.command("routes", timeout_s=HOST_ANSWER_S_MAX))["routes"]
+    except (ControlUnavailable, CommandRefused):
+        return []
+    else:
+        return reply
+    finally:
+        client.close()
 
 
 async def _host_details(app: RunningApp) -> dict[str, Any] | None:
