@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from peaker.app import environment, load_web, pool_variables
+from peaker.build import build_hash
 from peaker.clock import SystemClock
 from peaker.control_socket import Answer, CommandRefused, ControlServer, Status, WithSocket
 from peaker.errors import AppImportError, AppStartError, PeakerError, StateError
+from peaker.gate.route_report import route_lines
 from peaker.gate.slots import WorkerStatus, open_slot_table
 from peaker.servers.serving import Serving
 from peaker.settings import Settings
@@ -66,7 +68,11 @@ class Worker:
             state.control_socket(f"worker-{row}"),
             process=f"worker-{row}",
             generation=generation,
-            commands={"drain": self._drain_command, "listener": self._listener_command},
+            commands={
+                "drain": self._drain_command,
+                "listener": self._listener_command,
+                "routes": self._routes_command,
+            },
             orphan_s_max=settings.servers.orphan_s_max,
             on_orphaned=self._orphaned,
             details=self._details,
@@ -103,6 +109,8 @@ class Worker:
         slots.set(self._row, "pid", os.getpid())
         slots.set(self._row, "status", WorkerStatus.STARTING)
         slots.close()
+        # Before the import: code that is changed meanwhile has another hash than the function, and is not spilled to it.
+        build = build_hash(self._settings)
         self._serving = Serving(
             load_web(self._settings),
             self._settings,
@@ -110,6 +118,7 @@ class Worker:
             self._listener,
             row=self._row,
             generation=self._generation,
+            build=build,
             clock=SystemClock(),
             chance=random.Random(),  # noqa: S311 - it spreads load
         )
@@ -179,6 +188,13 @@ class Worker:
     async def _drain_command(self, _: dict[str, Any]) -> Answer:
         self._stop.set()
         return {}
+
+    async def _routes_command(self, _: dict[str, Any]) -> Answer:
+        if self._serving is None:
+            return {"routes": []}
+        after_seen = self._settings.functions.spill_after_seen
+        can_spill = self._serving.functions is not None
+        return {"routes": route_lines(self._serving.gate.routes, after_seen, can_spill=can_spill)}
 
     async def _listener_command(self, _: dict[str, Any]) -> Answer:
         if self._listener.fileno() < 0:
