@@ -19,6 +19,8 @@ COMMANDS = {
     "status": "Show what runs: addresses, workers, functions, latency, spend.",
     "scale": "Set the number of servers now.",
     "stop": "Drain and stop the app.",
+    "invoke": "Run a function once and show its result.",
+    "profile": "Show the AWS profile that leads to the functions.",
     "replay": "Send the traffic of a trace to a URL.",
 }
 """By the module of this package that holds it as `command`; the order is that of --help."""

@@ -14,8 +14,10 @@ from peaker.app import find_settings, worker_count
 from peaker.cli import present
 from peaker.cli.check import check_settings
 from peaker.cli.options import settings_options, state_of, state_option
+from peaker.cli.profile import export_lines
 from peaker.policy.placement import explain
 from peaker.settings import Settings, replaced
+from peaker.state import StateDirectory
 
 if TYPE_CHECKING:
     from peaker.engines.local.supervisor import Supervisor
@@ -82,6 +84,10 @@ async def _announce(supervisor: Supervisor, settings: Settings, root: Path) -> N
     for line in [*placement_lines(settings), *functions_lines(supervisor)]:
         present.say(f"peaker: {line}")
     present.say(f"peaker: ops on {ops_url}" + (f", Lambda endpoint {lambda_endpoint}" if lambda_endpoint else ""))
+    if lambda_endpoint:
+        present.say("peaker: for `aws --profile peaker lambda ...` and boto3:")
+        for line in export_lines(StateDirectory(root)):
+            present.say(f"  {line}")
     present.say(f"peaker: serving {app_url}")
 
 

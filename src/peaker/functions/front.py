@@ -51,6 +51,8 @@ class Front:
             call = parse_call(request.method, request.target, request.headers)
         except InvokeApiError as error:
             return self._read(request) if error.kind == UNKNOWN_OPERATION else error_answer(error)
+        if request.headers.get("x-peaker-caller") == "direct":  # `peaker invoke`, by the gate's door
+            caller = Caller.DIRECT
         return await self._service.answer(call, request.body, caller=caller, set_on_gone=set_on_gone)
 
     def _read(self, request: HttpRequest) -> HttpAnswer:
