@@ -57,7 +57,7 @@ def test_what_reports_can_report_to_a_program(capsys: pytest.CaptureFixture[str]
 def test_an_unknown_command_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, "fly")
     assert (code, out) == (2, "")
-    assert "there is no command 'fly'; there are: check, run, status, scale, stop, replay." in err
+    assert f"there is no command 'fly'; there are: {', '.join(COMMANDS)}." in err
 
 
 def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
