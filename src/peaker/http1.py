@@ -3,8 +3,8 @@
 It exists because the path of a spilled request may not cost more than the work it carries: a general client library
 takes 64 to 82 us a call where this takes about 10 (benchmarks/spill_client). Parsing is httptools', as in the server.
 
-One exchange at a time per connection, whole bodies both ways, no redirects, no cookies, no retries: the caller decides
-what may be sent again, so the two errors say what is known about the other side.
+One exchange at a time per connection, no redirects, no cookies, no retries: the caller decides what may be sent again,
+so the two errors say what is known about the other side. Bodies are whole, unless an answer is asked for by `open`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import httptools
 
+from peaker.body_in_pieces import BodyInPieces
 from peaker.errors import PeakerError
 
 
@@ -109,6 +111,20 @@ class Pool:
         finally:
             self._give_back(connection)
 
+    async def open(self, head: bytes, body: bytes = b"", *, timeout_s: float) -> OpenAnswer:
+        """Send one request, return when the head of its answer is there; the body is read from what this returns.
+
+        `timeout_s` is for the whole answer. Raises as `exchange`.
+        """
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        connection = await self._take(deadline_s)
+        try:
+            answer = await connection.open(head, body, deadline_s)
+        except BaseException:
+            self._give_back(connection)
+            raise
+        return OpenAnswer(answer, connection, self._give_back)
+
     async def warm(self, count: int, *, timeout_s: float = 5.0) -> None:
         """Open connections ahead of need until `count` are open; raises NotSent where that fails."""
         deadline_s = asyncio.get_running_loop().time() + timeout_s
@@ -192,6 +208,32 @@ class Pool:
         return str(self._address.unix or f"{self._address.host}:{self._address.port}")
 
 
+class OpenAnswer:
+    """An answer whose head is there and whose body is read piece by piece. To be closed, however it ends."""
+
+    def __init__(self, answer: Answer, connection: _Connection, give_back: Callable[[_Connection], None]) -> None:
+        self.status = answer.status
+        self.headers = answer.headers
+        self._connection: _Connection | None = connection
+        self._give_back = give_back
+
+    async def read(self) -> bytes:
+        """The next of the body; b"" at its end, and once this is closed.
+
+        Raises:
+            AnswerTimeout: the body was not whole in time.
+            EffectUnknown: the connection broke before it was.
+        """
+        return b"" if self._connection is None else await self._connection.read()
+
+    def close(self) -> None:
+        """Nothing more is wanted; a body not read to its end costs the connection, and who waits in `read` goes on."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.end_body()
+            self._give_back(connection)
+
+
 class _Connection(asyncio.Protocol):
     """One connection; httptools calls the `on_` methods while it parses."""
 
@@ -203,6 +245,9 @@ class _Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._head_only = False
         self._head_whole = False
+        self._pieces: BodyInPieces | None = None
+        """Takes the body where it is read piece by piece; `_answer` is then the head alone."""
+        self._timer: asyncio.TimerHandle | None = None
         self.usable = False
         self.idle_since_s = 0.0
 
@@ -229,6 +274,41 @@ class _Connection(asyncio.Protocol):
             timer.cancel()
             self._answer = None
 
+    async def open(self, head: bytes, body: bytes, deadline_s: float) -> Answer:
+        assert self._transport is not None
+        loop = asyncio.get_running_loop()
+        self._answer = loop.create_future()
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers, self._head_only, self._head_whole = {}, False, False
+        self._pieces = BodyInPieces(pause=self._pause, resume=self._resume)
+        self._transport.write(head + body)
+        self._timer = loop.call_at(deadline_s, self._time_out)
+        try:
+            return await self._answer
+        except BaseException:
+            self.end_body()
+            raise
+
+    async def read(self) -> bytes:
+        return b"" if self._pieces is None else await self._pieces.read()
+
+    def end_body(self) -> None:
+        pieces, self._pieces, self._answer = self._pieces, None, None
+        if self._timer is not None:
+            self._timer.cancel()
+        if pieces is None or not pieces.is_read:
+            self.close()
+        if pieces is not None:
+            pieces.end()
+
+    def _pause(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def close(self) -> None:
         self.usable = False
         if self._transport is not None:
@@ -236,7 +316,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None or self._parser is None:
+        if self._answer is None or self._parser is None or (self._pieces is not None and self._pieces.is_ended):
             self.close()  # Bytes nobody asked for: this connection is out of step.
             return
         try:
@@ -255,11 +335,18 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._head_whole = True
+        assert self._parser is not None
+        status = self._parser.get_status_code()
         if self._head_only:
             self._complete()
+        elif self._pieces is not None and self._answer is not None and not self._answer.done() and status >= 200:
+            self._answer.set_result(Answer(status, self._headers, b""))
 
     def on_body(self, body: bytes) -> None:
-        self._body.append(body)
+        if self._pieces is None:
+            self._body.append(body)
+        else:
+            self._pieces.feed(body)
 
     def on_message_complete(self) -> None:
         assert self._parser is not None
@@ -274,11 +361,14 @@ class _Connection(asyncio.Protocol):
 
     def _complete(self) -> None:
         assert self._parser is not None
-        if self._answer is None or self._answer.done():
+        if self._pieces is None and (self._answer is None or self._answer.done()):
             return
         if not self._parser.should_keep_alive() or self._headers.get("connection", "").lower() == "close":
             self.usable = False
-        self._answer.set_result(Answer(self._parser.get_status_code(), self._headers, b"".join(self._body)))
+        if self._pieces is not None:
+            self._pieces.end()
+        elif self._answer is not None:
+            self._answer.set_result(Answer(self._parser.get_status_code(), self._headers, b"".join(self._body)))
 
     def _time_out(self) -> None:
         self._fail(AnswerTimeout("no whole answer came in time."))
@@ -286,3 +376,7 @@ class _Connection(asyncio.Protocol):
     def _fail(self, error: EffectUnknown) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
+        elif self._pieces is not None:
+            self._pieces.fail(error)
+            if not self._pieces.is_ended:
+                self.usable = False

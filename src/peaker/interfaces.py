@@ -26,6 +26,36 @@ class Functions(Protocol):
         ...
 
 
+class StreamedReply(Protocol):
+    """One run of a function whose answer is read while it is written; to be closed, however it ends."""
+
+    @property
+    def billed_ms(self) -> float:
+        """What the run is billed for, once it has ended; 0 where nobody says."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next of what the function writes; b"" when it has ended well, and once this is closed.
+
+        Raises:
+            DeadlineExceeded: it was not whole in time; effect unknown.
+            FunctionCrashed: it broke off, or the function failed; effect unknown.
+        """
+        ...
+
+    def close(self) -> None:
+        """Nothing more is wanted: the function is told, and who waits in `read` goes on."""
+        ...
+
+
+class StreamingFunctions(Protocol):
+    """What runs functions and hands on what they write as it comes (Lambda's InvokeWithResponseStream)."""
+
+    async def invoke_streaming(self, invocation: Invocation) -> StreamedReply:
+        """Run once; returns when the function has begun to write, or has ended. Raises as `Functions.invoke`."""
+        ...
+
+
 class ServerStatus(Enum):
     """The life of a server; it only moves to the right, or to FAILED from anywhere."""
 

@@ -155,6 +155,7 @@ class RouteSection:
 
     path: str = setting("", "Exact path, or a prefix followed by *.", ROUTE_PATH)
     placement: str = setting("hybrid", "Where it may run.", _PLACEMENTS)
+    stream: bool = setting(False, "Pass responses on as they are written; the objective is then to the first byte.")
     latency_p95_ms: float | None = setting(None, "Objective of this route; absent is the app's.", between(1, 900_000))
 
 

@@ -12,7 +12,8 @@ from peaker.functions.invocations import InvocationLog, Invocations, Ran, SetOnG
 from peaker.functions.pool import Pool
 from peaker.functions.prepared import Preparation, Prepared
 from peaker.functions.published import Published
-from peaker.http1_server import HttpAnswer
+from peaker.functions.streamed_calls import StreamedCalls
+from peaker.http1_server import HttpAnswer, StreamedAnswer
 from peaker.meter.function_usage import Caller, FunctionMeter
 from peaker.wire.invoke_api import BILLED_HEADER, InvocationType, InvokeCall, result_headers
 from peaker.wire.lambda_errors import InvokeApiError, invalid_parameter, service_error
@@ -45,6 +46,7 @@ class InvokeService:
     ) -> None:
         self.events: EventIntake | None = None
         self.invocations = Invocations(log=log, clock=clock, meter=meter)
+        self._streamed = StreamedCalls(self.invocations, clock)
         self._preparation = Preparation(
             pools,
             published or Published(),
@@ -59,7 +61,7 @@ class InvokeService:
         *,
         caller: Caller = Caller.GATE,
         set_on_gone: SetOnGone = no_caller,
-    ) -> HttpAnswer:
+    ) -> HttpAnswer | StreamedAnswer:
         """Run one call; every outcome is an answer. `caller` is whom it is counted for.
 
         A caller that goes away while its call waits for an instance takes the call with it (`set_on_gone` is given
@@ -72,6 +74,8 @@ class InvokeService:
                 return HttpAnswer(status=204, headers=[("x-amzn-requestid", request_id)])
             if call.kind is InvocationType.EVENT:
                 return await self._take(prepared)
+            if call.is_streaming:
+                return await self._streamed.answer(prepared, set_on_gone)
             return _result(prepared, await self.invocations.run(prepared, set_on_gone))
         except InvokeApiError as error:
             return error_answer(error, request_id)

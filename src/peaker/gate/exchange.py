@@ -12,6 +12,9 @@ from peaker.meter.usage import Ran
 NOT_YET_S = -1.0
 """A moment that has not come; clocks count up from 0."""
 
+STREAM_S = 1.0
+"""A response begun but not complete after this long is a stream and gives its slot back."""
+
 BLOCKED_S_MIN = 0.0001
 """A body that is there at once was not waited for."""
 
@@ -38,13 +41,16 @@ class Unusual:
     `service_began_s` is when the app was called, where that was not at once; `blocked_s` how long the client kept it
     waiting, `blocked_before_s` the part of that before the app was called; `first_body_s` when the first of several
     body messages was handed over. `scope` is kept where the access log wants it. `ran` is None while nobody has
-    answered, and stays so where the client has gone before.
+    answered, and stays so where the client has gone before. `streams`: its route is declared to stream, so that what is
+    called its latency and service end with the first byte of the body; `first_blocked_s` is `blocked_s` until then.
     """
 
     ran: Ran | None = Ran.SERVER
     scope: Scope | None = None
     service_began_s: float = NOT_YET_S
     first_body_s: float = NOT_YET_S
+    first_blocked_s: float = 0.0
+    streams: bool = False
     blocked_s: float = 0.0
     blocked_before_s: float = 0.0
     waited_s: float = 0.0
@@ -127,7 +133,7 @@ class Exchange:
         unusual = self.mark_unusual()
         self.bytes_sent += len(message.get("body", b""))
         if unusual.first_body_s == NOT_YET_S:
-            unusual.first_body_s = now_s
+            unusual.first_body_s, unusual.first_blocked_s = now_s, unusual.blocked_s
         await self.to_client(message)
         unusual.blocked_s += self._host.now_s() - now_s
 
@@ -175,8 +181,8 @@ class Exchange:
     @property
     def latency_s(self) -> float:
         """From the head being readable to the last byte handed over, without what the client took."""
-        blocked_s = self.unusual.blocked_s if self.unusual is not None else 0.0
-        return self.last_body_s - self.began_s + self.late_s - blocked_s
+        end_s, blocked_s = self._end
+        return end_s - self.began_s + self.late_s - blocked_s
 
     @property
     def service_began_s(self) -> float:
@@ -190,7 +196,28 @@ class Exchange:
         unusual = self.unusual
         if unusual is None:
             return self.last_body_s - self.began_s
-        return self.last_body_s - self.service_began_s - (unusual.blocked_s - unusual.blocked_before_s)
+        end_s, blocked_s = self._end
+        return end_s - self.service_began_s - (blocked_s - unusual.blocked_before_s)
+
+    @property
+    def has_service_time(self) -> bool:
+        """The moment with which service ends has come, and it says something about the route's work."""
+        unusual = self.unusual
+        if unusual is None:
+            return self.is_complete
+        if unusual.streams and unusual.first_body_s != NOT_YET_S:
+            return True
+        return self.is_complete and not (unusual.is_stream or unusual.crashed)
+
+    @property
+    def _end(self) -> tuple[float, float]:
+        """When latency and service end, and what the client took until then."""
+        unusual = self.unusual
+        if unusual is None:
+            return self.last_body_s, 0.0
+        if unusual.streams and unusual.first_body_s != NOT_YET_S:
+            return unusual.first_body_s, unusual.first_blocked_s
+        return self.last_body_s, unusual.blocked_s
 
     @property
     def streamed_s(self) -> float:

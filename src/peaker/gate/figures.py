@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from peaker.gate.access_log import AccessLog
-from peaker.gate.exchange import NOT_YET_S, Exchange
+from peaker.gate.exchange import NOT_YET_S, STREAM_S, Exchange
 from peaker.gate.routes import Route, Routes
 from peaker.meter.route_usage import RouteRow
 from peaker.meter.usage import COUNTER_INDEX, Ran, UsageRow
@@ -43,15 +43,12 @@ def end_of(exchange: Exchange) -> End:
     """The end of a request that ran on this worker.
 
     An app that answers 503 says itself that it has too much to do. Errors may be quicker or slower than the work they
-    stand for, a response cut short is shorter, and a stream lasts as long as it likes: none of them is a latency.
+    stand for, a response cut short is shorter, and a stream lasts as long as it likes: none of them is a latency. Of a
+    route that is declared to stream, how soon it begins is one.
     """
     if exchange.status >= 500:
         return End.DROPPED if exchange.status == 503 else End.IGNORED
-    unusual = exchange.unusual
-    cut_short = exchange.last_body_s == NOT_YET_S
-    if cut_short or (unusual is not None and (unusual.is_stream or unusual.crashed)):
-        return End.IGNORED
-    return End.SUCCEEDED
+    return End.SUCCEEDED if exchange.has_service_time else End.IGNORED
 
 
 class Figures:
@@ -91,6 +88,8 @@ class Figures:
         self._counts = [0] * len(Ran)
         self._touched: list[Route] = []
         self._fold_due_s = -math.inf
+        self._streamed_s = 0.0
+        """How long slots were held after the first byte of declared streams."""
         self._slowness_sum = 0.0
         self._succeeded = 0
         self._dropped = 0
@@ -120,6 +119,8 @@ class Figures:
     def _fold_finished(self, unwatched: int) -> None:
         kept = self.kept.copy()
         self.kept.clear()  # Emptied, not replaced: the gate holds on to it.
+        if self._routes.some_stream:
+            self._mark_streams(kept)
         on_server = [exchange for exchange in kept if self._count(exchange)]
         self._learn(on_server)
         if on_server:
@@ -132,6 +133,20 @@ class Figures:
                 self._usage.add(_RAN[ran], count)
                 self._usage.add(_REQUESTS, count)
                 self._counts[ran] = 0
+
+    def _mark_streams(self, exchanges: list[Exchange]) -> None:
+        """Those in several parts and of routes that are declared to stream: how long they go on is their route's."""
+        for exchange in exchanges:
+            unusual = exchange.unusual
+            if unusual is None or unusual.first_body_s == NOT_YET_S:
+                continue
+            route = self._routes.of(exchange.method, exchange.path)
+            unusual.streams = route.rule.streams
+            if unusual.streams and exchange.is_complete:
+                lasted_s = exchange.last_body_s - unusual.first_body_s
+                route.learn_stream(lasted_s)
+                if exchange.ran is Ran.SERVER:
+                    self._streamed_s += min(STREAM_S, lasted_s)  # Then it gave its slot back.
 
     def _count(self, exchange: Exchange) -> bool:
         """Count one that was kept; True if it ran on this worker, so that it tells about its route and the load."""
@@ -232,6 +247,7 @@ class Figures:
             if self._learns_cpu:
                 self._cpu_counts[route.key] = self._cpu_counts.get(route.key, 0) + route.batch_count
             route.batch_count, route.batch_sum_s, route.batch_square = 0, 0.0, 0.0
+        sum_s, self._streamed_s = sum_s + self._streamed_s, 0.0
         self.all_times = with_samples(self.all_times, count, sum_s, square, now_s)
 
     def _fold_cpu(self, used_s: float) -> None:

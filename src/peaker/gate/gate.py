@@ -14,19 +14,19 @@ from collections.abc import Awaitable, Callable
 
 from peaker.app import ASGIApp, Message, Receive, Scope, Send
 from peaker.clock import Clock
-from peaker.errors import InvocationRefused, InvokeError, PayloadTooLarge
 from peaker.gate.access_log import AccessLog
-from peaker.gate.answers import RAN_HEADER, failure, refusal, send_response
+from peaker.gate.answers import RAN_HEADER, refusal, send_response
 from peaker.gate.attempt import Attempt
 from peaker.gate.exchange import Exchange
 from peaker.gate.figures import BUSY_PER_BEAT, SAMPLED_BEATS, Figures
+from peaker.gate.function_answer import FunctionAnswers
 from peaker.gate.held import Held, HeldBytes
 from peaker.gate.room import Room
 from peaker.gate.routes import Route, Routes
 from peaker.gate.siblings import Siblings
 from peaker.gate.spiller import Spiller
 from peaker.gate.waiting_line import Turn, WaitingLine
-from peaker.interfaces import Functions
+from peaker.interfaces import Functions, StreamingFunctions
 from peaker.meter.route_usage import RouteRow
 from peaker.meter.usage import COUNTER_INDEX, Ran, UsageRow
 from peaker.policy.admission import Decision, Situation, Step, admit
@@ -58,6 +58,7 @@ class Gate:
         slots: SharedTable,
         usage: UsageRow,
         functions: Functions | None,
+        streaming: StreamingFunctions | None = None,
         siblings: Siblings | None,
         clock: Clock,
         chance: random.Random,
@@ -79,12 +80,15 @@ class Gate:
         self._unwatched = 0
         self._watches = True
         """Answers are looked at: always but in a busy worker (`Figures`)."""
-        self._spiller = Spiller(settings, functions, row=row, slots=slots, usage=usage, clock=clock, chance=chance)
+        self._spiller = Spiller(
+            settings, functions, streaming, row=row, slots=slots, usage=usage, clock=clock, chance=chance
+        )
         log = settings.app.access_log
         access_log = AccessLog(log, settings.directory, clock, chance) if log else None
         quota = self._spiller.has_cpu_quota
         self._figures = Figures(settings, self._routes, usage, access_log, cpu_s, route_usage, learns_cpu=quota)
         self._kept = self._figures.kept
+        self._function_answers = FunctionAnswers(self._spiller, self._figures, usage)
         self._servers = settings.servers
         self._spill_body_bytes_max = settings.functions.spill_body_bytes_max
         self._says_where_it_ran = settings.app.placement_header
@@ -269,20 +273,13 @@ class Gate:
         """Run it on a function; False when no function was started and the request is to be decided anew."""
         self._leave_line(attempt)
         try:
-            response = await self._spiller.spill(attempt, self._figures, self._room.lag_lately_s)
-        except InvokeError as error:
-            if error.started is False:
-                if isinstance(error, InvocationRefused) and isinstance(error.__cause__, PayloadTooLarge):
-                    attempt.why_never = error.what
-                attempt.join_again()
-                return False
-            response = failure(error)
-        attempt.unusual.ran = Ran.FUNCTION
-        self._usage.add(_SPILLED, int(attempt.placement is not Placement.FUNCTIONS))
-        if attempt.held.client_gone:
+            is_done = await self._function_answers.give(attempt, self._room.lag_lately_s)
+        except BaseException:
+            self._usage.add(_FAILED)
+            raise
+        if is_done and attempt.held.client_gone:
             self._note_gone()
-        await send_response(attempt.exchange, response)
-        return True
+        return is_done
 
     async def _wait(self, attempt: Attempt, wait_s: float) -> bool:
         """Wait in line for a slot; who may not run here waits beside the line until functions have room."""
@@ -445,4 +442,3 @@ _WEBSOCKETS = COUNTER_INDEX["websockets"]
 _WAITED = COUNTER_INDEX["waited"]
 _CLIENT_GONE = COUNTER_INDEX["client_gone"]
 _FAILED = COUNTER_INDEX["failed"]
-_SPILLED = COUNTER_INDEX["spilled"]

@@ -7,7 +7,7 @@ import math
 from peaker.app import Send
 from peaker.clock import Clock
 from peaker.gate.attempt import Attempt
-from peaker.gate.exchange import Exchange
+from peaker.gate.exchange import STREAM_S, Exchange
 from peaker.gate.figures import Figures
 from peaker.gate.routes import Routes
 from peaker.gate.waiting_line import WaitingLine
@@ -17,9 +17,6 @@ from peaker.shared_table import SharedTable
 
 BEAT_S = 0.01
 """How often the worker calls `Gate.beat`; what a beat is late by is the loop's lag."""
-
-STREAM_S = 1.0
-"""A response begun but not complete after this long is a stream and gives its slot back."""
 
 LAG_WEIGHT = 0.5
 LAG_FADES = 0.9

@@ -15,7 +15,7 @@ import math
 import re
 
 from peaker.policy import placement
-from peaker.policy.estimate import Times
+from peaker.policy.estimate import RECENT_WEIGHT, Times
 from peaker.policy.placement import Placement, Rule, Shown
 from peaker.policy.slow_store import Suspicion
 from peaker.settings import Settings
@@ -56,6 +56,8 @@ class Route:
         "shown",
         "spilling",
         "stays",
+        "stream_s",
+        "stream_seen_s",
         "suspicion",
         "times",
     )
@@ -77,6 +79,14 @@ class Route:
         self.shown = Shown()
         self.suspicion = Suspicion()
         self.spilling = 0
+        self.stream_s = 0.0
+        """How long its responses go on after their first byte, where it is declared to stream."""
+        self.stream_seen_s = -math.inf
+        """When one of them last began on a function."""
+
+    def learn_stream(self, lasted_s: float) -> None:
+        """A response went on for this long after its first byte."""
+        self.stream_s += RECENT_WEIGHT * (lasted_s - self.stream_s)
 
     def mean_age_s(self, now_s: float) -> float:
         """Mean age of its requests in flight here, those counted at the last look (`Gate._look_at_running`)."""
@@ -102,6 +112,7 @@ class Routes:
         """By method and path; the gate looks here first."""
         self._by_key: dict[str, Route] = {}
         self._segments: dict[str, set[str]] = {}
+        self.some_stream = any(rule.streams for rule in self.rules)
         self.is_learning = False
         """Some route's answers are looked at to find out whether it may be spilled."""
         self._overflow = [Route(f"* {rule.path}*", rule, learns=False) for rule in self.rules]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from peaker.app import WEB_FUNCTION, Scope
@@ -13,20 +15,24 @@ from peaker.errors import (
     InvokeError,
     MalformedEvent,
     PayloadTooLarge,
+    PeakerError,
     Throttled,
     Unavailable,
 )
 from peaker.gate.access_log import request_id_of
 from peaker.gate.attempt import Attempt
+from peaker.gate.exchange import NOT_YET_S
 from peaker.gate.figures import Figures
 from peaker.gate.routes import Route
 from peaker.gate.spend import Spend
-from peaker.interfaces import Functions
+from peaker.gate.streamed_reply import FunctionResponse, read_head
+from peaker.interfaces import Functions, StreamedReply, StreamingFunctions
 from peaker.messages import Invocation, Response, RunNotes
 from peaker.meter.usage import COUNTER_INDEX, UsageRow
 from peaker.policy import estimate, slow_store
 from peaker.policy.resources import spills_max
 from peaker.policy.slow_store import Cause, InFlight
+from peaker.policy.stream_start import begins_in_time
 from peaker.settings import Settings
 from peaker.shared_table import SharedTable
 from peaker.wire.http_api import losses, request_to_event, result_to_response, scope_to_request
@@ -53,6 +59,18 @@ class Denial:
     counter: int | None = None
 
 
+@dataclass(slots=True)
+class _Run:
+    """One run from before it is sent to when it is paid for; `billed_s` is None while nobody has said."""
+
+    route: Route
+    began_s: float
+    was_growing: bool
+    is_probe: bool
+    reserved_microusd: float
+    billed_s: float | None = None
+
+
 class Spiller:
     """Functions as one gate sees them."""
 
@@ -60,6 +78,7 @@ class Spiller:
         self,
         settings: Settings,
         functions: Functions | None,
+        streaming: StreamingFunctions | None,
         *,
         row: int,
         slots: SharedTable,
@@ -69,6 +88,7 @@ class Spiller:
     ) -> None:
         self._settings = settings
         self._functions = functions
+        self._streaming = streaming
         self._slots = slots
         self._spilling_cell = row * slots.width + slots.columns["spilling"]
         self._usage = usage
@@ -107,7 +127,15 @@ class Spiller:
             return Denial("functions and what stands behind them have no room", _THROTTLED)
         if not self._is_probe_allowed(route, figures, lag_s, now_s):
             return Denial("what stands behind the app may be slow", _DENIED_SLOW_STORE)
-        if not self._spend.allows(self._expected_warm_s(route, figures)):
+        warm_s = self._expected_warm_s(route, figures)
+        if route.rule.streams and not begins_in_time(
+            warm_s,
+            route.rule.objective_s,
+            runs_seen=route.function_times.samples,
+            since_last_s=now_s - route.stream_seen_s,
+        ):
+            return Denial("a function would not begin the stream within the objective")
+        if not self._spend.allows(warm_s + route.stream_s):
             return Denial("the spend limit is reached", _DENIED_SPEND)
         return None
 
@@ -122,29 +150,86 @@ class Spiller:
             InvokeError: `started` tells whether it may be decided anew (False), or nobody knows its effect (None).
         """
         invocation = self._invocation(attempt)
-        route, began_s = attempt.route, self._clock.now_s()
-        was_growing = self._cold_starts.is_growing(self.spilling)
-        is_probe = self._cause(route, figures, lag_s, began_s) in {Cause.UNKNOWN, Cause.STORE}
-        reserved = self._spend.reserve(self.expected_s(route, figures))
-        self._count(route, 1, is_probe=is_probe)
-        self._cold_starts = estimate.with_run_begun(self._cold_starts, self.spilling, began_s)
-        billed_s: float | None = None
+        run = self._begin(attempt.route, figures, lag_s)
         try:
             response, notes, billed_s = await self._invoke(invocation)
-            billed_s = billed_s or self._clock.now_s() - began_s
+            run.billed_s = billed_s or self._clock.now_s() - run.began_s
         except InvokeError as error:
-            if error.started is False:
-                billed_s = 0.0
-                self._not_started(error)
-            else:
-                self._usage.add(_FUNCTION_ERRORS)
+            self._failed(run, error)
             raise
         finally:
-            self._count(route, -1, is_probe=is_probe)
-            self._spend.settle(reserved, self._clock.now_s() - began_s if billed_s is None else billed_s)
-        self._learn(route, figures, notes, began_s, was_growing=was_growing)
+            self._end(run)
+        self._learn(run, figures, notes, self._clock.now_s() - run.began_s)
         attempt.unusual.cold = notes.cold
         return response
+
+    @property
+    def can_stream(self) -> bool:
+        """There is somewhere to stream from."""
+        return self._streaming is not None
+
+    @asynccontextmanager
+    async def stream(self, attempt: Attempt, figures: Figures, lag_s: float) -> AsyncIterator[FunctionResponse]:
+        """Run one request on a function; its response is there from its head on, to be read inside the `with` block.
+
+        A client that leaves ends the reading, and the function is told.
+
+        Raises:
+            InvokeError: before there is a head; as `spill`.
+        """
+        assert self._streaming is not None
+        invocation = self._invocation(attempt)
+        run = self._begin(attempt.route, figures, lag_s)
+        reply: StreamedReply | None = None
+        try:
+            reply = await self._streaming.invoke_streaming(invocation)
+            self._away_s = AWAY_S_MIN
+            attempt.held.when_gone(reply.close)
+            if attempt.held.client_gone:
+                reply.close()
+            response = await read_head(reply.read)
+            attempt.unusual.cold = response.notes.cold
+            yield response
+            if not attempt.held.client_gone:
+                first_body_s = attempt.unusual.first_body_s
+                begun_s = self._clock.now_s() if first_body_s == NOT_YET_S else first_body_s
+                self._learn(run, figures, response.notes, begun_s - run.began_s)
+        except PeakerError as error:
+            if not attempt.held.client_gone:
+                self._failed(run, error)
+            raise
+        finally:
+            attempt.held.when_gone(None)
+            if reply is not None:
+                run.billed_s = reply.billed_ms / 1000 or run.billed_s
+                reply.close()
+            self._end(run)
+
+    def _begin(self, route: Route, figures: Figures, lag_s: float) -> _Run:
+        began_s = self._clock.now_s()
+        run = _Run(
+            route=route,
+            began_s=began_s,
+            was_growing=self._cold_starts.is_growing(self.spilling),
+            is_probe=self._cause(route, figures, lag_s, began_s) in {Cause.UNKNOWN, Cause.STORE},
+            reserved_microusd=self._spend.reserve(self.expected_s(route, figures) + route.stream_s),
+        )
+        route.stream_seen_s = began_s
+        self._count(route, 1, is_probe=run.is_probe)
+        self._cold_starts = estimate.with_run_begun(self._cold_starts, self.spilling, began_s)
+        return run
+
+    def _failed(self, run: _Run, error: PeakerError) -> None:
+        if isinstance(error, InvokeError) and error.started is False:
+            run.billed_s = 0.0
+            self._not_started(error)
+        else:
+            self._usage.add(_FUNCTION_ERRORS)
+
+    def _end(self, run: _Run) -> None:
+        self._count(run.route, -1, is_probe=run.is_probe)
+        billed_s = self._clock.now_s() - run.began_s if run.billed_s is None else run.billed_s
+        self._spend.settle(run.reserved_microusd, billed_s)
 
     def _invocation(self, attempt: Attempt) -> Invocation:
         scope = attempt.scope
@@ -196,9 +281,10 @@ class Spiller:
             self._closed_because = "functions refuse the invocation"
         self._closed_until_s = self._clock.now_s() + closed_s
 
-    def _learn(self, route: Route, figures: Figures, notes: RunNotes, began_s: float, *, was_growing: bool) -> None:
-        now_s = self._clock.now_s()
-        elapsed_s = now_s - began_s
+    def _learn(self, run: _Run, figures: Figures, notes: RunNotes, elapsed_s: float) -> None:
+        """`elapsed_s` until it was answered, or a stream had begun."""
+        route, began_s = run.route, run.began_s
+        now_s = began_s + elapsed_s
         self._usage.add(_COLD_STARTS, int(notes.cold))
         extra_s: float | None = None
         baseline_s = self._function_baseline_s(route, figures)
@@ -211,7 +297,7 @@ class Spiller:
             route.function_times = estimate.with_warm_run(
                 route.function_times, elapsed_s, now_s, learn_baseline=not route.suspicion.is_risen
             )
-        self._cold_starts = estimate.with_run_ended(self._cold_starts, extra_s, was_growing=was_growing)
+        self._cold_starts = estimate.with_run_ended(self._cold_starts, extra_s, was_growing=run.was_growing)
 
     def _is_probe_allowed(self, route: Route, figures: Figures, lag_s: float, now_s: float) -> bool:
         at_most = slow_store.SPILLS_MAX[self._cause(route, figures, lag_s, now_s)]

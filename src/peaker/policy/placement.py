@@ -25,7 +25,10 @@ class Placement(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What holds for the paths that fit `path` (exact, or a prefix where `is_prefix`); `why` is for people."""
+    """What holds for the paths that fit `path` (exact, or a prefix where `is_prefix`); `why` is for people.
+
+    With `streams`, a response is passed on as it is written wherever it runs, and times are those to its first byte.
+    """
 
     path: str
     is_prefix: bool
@@ -33,6 +36,7 @@ class Rule:
     is_declared: bool
     objective_s: float
     why: str
+    streams: bool = False
 
     def fits(self, path: str) -> bool:
         """Whether this rule is about that path."""
@@ -91,7 +95,8 @@ def _declared_rule(section: RouteSection, settings: Settings) -> Rule:
         placement=placement,
         is_declared=True,
         objective_s=objective_ms / 1000,
-        why=why,
+        why=f"{why}, streams" if section.stream else why,
+        streams=section.stream,
     )
 
 

@@ -79,6 +79,7 @@ class Serving:
             slots=self._slots,
             usage=UsageRow(open_usage_table(state.usage), row),
             functions=self.functions,
+            streaming=self.functions,
             siblings=self.links,
             clock=clock,
             chance=chance,

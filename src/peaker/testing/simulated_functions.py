@@ -13,7 +13,7 @@ from peaker.functions.pool import Pool
 from peaker.functions.service import InvokeService
 from peaker.functions.starting import StartModel
 from peaker.functions.starts import Starts
-from peaker.http1_server import HttpAnswer
+from peaker.http1_server import HttpAnswer, StreamedAnswer
 from peaker.messages import Invocation, Reply
 from peaker.testing.simulated_instances import SimulatedLauncher
 from peaker.wire.invoke_api import InvokeCall, invoke_error
@@ -70,7 +70,7 @@ class SimulatedFunctions:
         self.log = ReportsOnly()
         self.is_reachable = True
         self._service = InvokeService(self.pools, log=self.log, clock=clock)
-        self._running: set[asyncio.Task[HttpAnswer]] = set()
+        self._running: set[asyncio.Task[HttpAnswer | StreamedAnswer]] = set()
 
     async def invoke(self, invocation: Invocation) -> Reply:
         """As `interfaces.Functions.invoke`."""
@@ -95,7 +95,9 @@ class SimulatedFunctions:
             if gone[0] is not None:
                 gone[0]()
             raise DeadlineExceeded("no whole answer came in time.")
-        return _reply(task.result())
+        answer = task.result()
+        assert isinstance(answer, HttpAnswer), "what is not asked for as a stream is whole"
+        return _reply(answer)
 
     def close(self) -> None:
         """End all instances."""

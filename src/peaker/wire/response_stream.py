@@ -31,6 +31,7 @@ CHUNK_BYTES_MAX = 64 * 1024
 
 PRELUDE_BYTES_MAX = 128 * 1024
 _NULS = bytes(8)
+_BILLED = "PeakerBilledMs"
 _LOG_TAIL_BYTES = 4096
 
 
@@ -38,11 +39,13 @@ _LOG_TAIL_BYTES = 4096
 class StreamEnd:
     """How a streamed invocation ended: `error_code` is "" for success, else a type as in a failed run's payload.
 
-    `error_details` is that payload: JSON text with errorType and errorMessage.
+    `error_details` is that payload: JSON text with errorType and errorMessage. `billed_ms` is what the function host
+    tells a gate, under a key that Lambda has not; 0 for none.
     """
 
     error_code: str = ""
     error_details: str = ""
+    billed_ms: int = 0
 
 
 def payload_chunk(payload: bytes) -> bytes:
@@ -54,9 +57,11 @@ def payload_chunk(payload: bytes) -> bytes:
 
 def invoke_complete(end: StreamEnd, log: bytes | None = None) -> bytes:
     """The InvokeComplete that ends a stream; `log` is what the run wrote, of which the last 4 KB are sent."""
-    document = {}
+    document: dict[str, str | int] = {}
+    if end.billed_ms:
+        document[_BILLED] = end.billed_ms
     if end.error_code:
-        document = {"ErrorCode": end.error_code, "ErrorDetails": end.error_details}
+        document |= {"ErrorCode": end.error_code, "ErrorDetails": end.error_details}
     if log is not None:
         document["LogResult"] = base64.b64encode(log[-_LOG_TAIL_BYTES:]).decode("ascii")
     headers = {":event-type": "InvokeComplete", ":content-type": "application/json", ":message-type": "event"}
@@ -81,17 +86,22 @@ def read_stream_event(message: StreamMessage) -> bytes | StreamEnd:
         raise MalformedEvent(f"InvokeComplete is not JSON: {error}.") from error
     if not isinstance(document, dict):
         raise MalformedEvent("InvokeComplete is not an object.")
-    return StreamEnd(str(document.get("ErrorCode") or ""), str(document.get("ErrorDetails") or ""))
+    billed_ms = document.get(_BILLED)
+    return StreamEnd(
+        str(document.get("ErrorCode") or ""),
+        str(document.get("ErrorDetails") or ""),
+        billed_ms if type(billed_ms) is int else 0,
+    )
 
 
-def failed_end(payload: bytes) -> StreamEnd:
+def failed_end(payload: bytes, billed_ms: int = 0) -> StreamEnd:
     """The end that a failed run's payload (errorType, errorMessage) stands for."""
     try:
         document = json.loads(payload)
         kind = str(document["errorType"])
     except (ValueError, KeyError, TypeError):
         kind = "Unhandled"
-    return StreamEnd(kind, payload.decode("utf-8", "replace"))
+    return StreamEnd(kind, payload.decode("utf-8", "replace"), billed_ms)
 
 
 def http_prelude(status: int, headers: Headers, notes: RunNotes) -> bytes:
