@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
 
-from peaker.app import environment, find_settings, functions, worker_count
+from peaker.app import FunctionSpec, environment, find_settings, functions, worker_count
 from peaker.cli import present
 from peaker.cli.importing import import_all
 from peaker.cli.options import json_option, settings_options
 from peaker.errors import SettingsError
-from peaker.functions.command import resolve_command
+from peaker.functions.command import BOOTSTRAP, resolve_command
 from peaker.functions.function_environment import function_environment
 from peaker.functions.layers import check_layers
 from peaker.meter.price import prices_of
@@ -29,8 +30,8 @@ def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -
     """Check the settings, import the app, and show where each route may run and why.
 
     Refused are unknown keys, wrong values, a declared placement that breaks a limit, resources that could be
-    overbooked, time-outs that do not line up, layers and programs that are not there, and targets that do not import. Exit code 2 then, with the file and line
-    where the value stands.
+    overbooked, time-outs that do not line up, layers and programs that are not there, and targets that do not import.
+    Exit code 2 then, with the file and line where the value stands.
 
     \b
     Examples:
@@ -86,7 +87,7 @@ def _found(settings: Settings) -> dict[str, Any]:
             "workers": worker_count(settings),
         },
         "functions": [
-            {"name": spec.name, "target": spec.target, "memory_mb": spec.memory_mb, "timeout_s": spec.timeout_s,
+            {"name": spec.name, "target": _what_runs(spec), "memory_mb": spec.memory_mb, "timeout_s": spec.timeout_s,
              "concurrency_max": spec.concurrency_max}
             for spec in functions(settings)
             if not spec.web or settings.app.spill
@@ -95,6 +96,10 @@ def _found(settings: Settings) -> dict[str, Any]:
             {"route": line.route, "placement": line.placement, "reason": line.reason} for line in explain(settings)
         ],
     }  # fmt: skip
+
+
+def _what_runs(spec: FunctionSpec) -> str:
+    return shlex.join(spec.command or (BOOTSTRAP,)) if spec.is_provided else spec.target
 
 
 def _text(found: dict[str, Any], *, imported: bool) -> str:

@@ -10,8 +10,9 @@ import os
 import subprocess
 import sys
 
-from peaker.app import environment, load_target, load_web
+from peaker.app import environment, functions, load_target, load_web
 from peaker.errors import AppImportError
+from peaker.functions.layers import python_folders
 from peaker.settings import Settings
 
 
@@ -49,8 +50,11 @@ def main() -> int:
     try:
         if settings.app.web:
             load_web(settings)
-        for declared in settings.function:
-            load_target(declared.handler, settings.directory)
+        installed = sys.path[:]
+        for spec in functions(settings):
+            if not (spec.web or spec.is_provided):
+                sys.path[:] = [settings.directory, *python_folders(spec.layers), *installed]
+                load_target(spec.target, settings.directory)
     except AppImportError as error:
         os.write(result, str(error).encode())
         return AppImportError.exit_code

@@ -22,6 +22,7 @@ from peaker.errors import AppImportError, AppStartError, PeakerError, Unavailabl
 from peaker.functions import proc
 from peaker.functions.forked import Instance
 from peaker.functions.function_environment import function_environment
+from peaker.functions.layers import check_layers
 from peaker.functions.limits import Enclosure, Limits
 from peaker.functions.load_handler import HandlerImportError
 from peaker.functions.outcome import InstanceDied, Outcome
@@ -113,7 +114,9 @@ class Launcher:
         Raises:
             AppImportError: the target does not import; names the user's error.
             AppStartError: it imports but does not start (lifespan failed, or it does not fit into memory_mb).
+            SettingsError: a layer of it is not there.
         """
+        check_layers(self.spec)
         self._kill_zygote()
         self.warnings = list(self._limits.notices)
         while True:

@@ -27,7 +27,9 @@ _REFUSAL = (
 
 def runtime_limits(body_bytes_max: int) -> HttpLimits:
     """A runtime may be silent between two requests, and within a streamed response, as long as a function may run."""
-    return HttpLimits(body_bytes_max=body_bytes_max, body_timeout_s=960.0, idle_s_max=960.0, connections_max=CONNECTIONS_MAX)
+    return HttpLimits(
+        body_bytes_max=body_bytes_max, body_timeout_s=960.0, idle_s_max=960.0, connections_max=CONNECTIONS_MAX
+    )
 
 
 class RuntimePort:
