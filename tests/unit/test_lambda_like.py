@@ -51,3 +51,8 @@ def test_an_unknown_version_starts_like_the_newest_known() -> None:
     newest = LambdaLike(lambda: 0.0, chance=random.Random(1), version=(3, 14))
     unknown = LambdaLike(lambda: 0.0, chance=random.Random(1), version=(3, 99))
     assert unknown.start_s(0) == newest.start_s(0)
+
+
+def test_a_runtime_of_its_own_is_not_charged_for_lambdas_python() -> None:
+    own = LambdaLike(lambda: 0.0, chance=random.Random(1), brings_runtime=True)
+    assert own.start_s(0.3) == pytest.approx(PLACEMENT_S + 0.3)

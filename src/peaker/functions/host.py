@@ -46,8 +46,8 @@ EXIT_CUT_SHORT = 1
 EXIT_APP_FAILED = 3
 STARTS_PER_CORE = 2
 CONNECTIONS_MAX = 10_000
-_DESCRIPTORS_PER_INSTANCE = 8
-"""Channel, log, pidfd and cgroup files, rounded up."""
+_DESCRIPTORS_PER_INSTANCE = 12
+"""Channel, log, pidfd and cgroup files, Runtime API port and its connections, rounded up."""
 
 _logger = logging.getLogger("peaker.functions.host")
 
@@ -157,6 +157,20 @@ class FunctionHost:
             instances_max=allowed.instances_max if allowed else reserved,
         )
 
+    def _role(self) -> dict[str, str]:
+        """Keys by which handlers call this host's functions, where they are to be like Lambda's.
+
+        Otherwise AWS's clients in a handler find the keys of the user's own profile, as anywhere on this machine.
+        """
+        if self._settings.functions.like != "lambda":
+            return {}
+        key = load_or_create_key(self._state.credentials)
+        return {
+            "AWS_ACCESS_KEY_ID": key.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": key.secret_access_key,
+            "AWS_ENDPOINT_URL_LAMBDA": self._endpoint_url(),
+        }
+
     async def _start_functions(self, log: FunctionLog, limits: Limits) -> bool:
         """All of them, as many at a time as there are cores; False if told to stop meanwhile."""
         settings = self._settings
@@ -179,7 +193,7 @@ class FunctionHost:
             HostedFunction(
                 spec,
                 settings=settings,
-                environment=variables,
+                environment=variables if spec.web else self._role() | variables,
                 limits=limits,
                 starts=starts,
                 log=log,

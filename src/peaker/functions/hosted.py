@@ -90,9 +90,13 @@ class HostedFunction:
             self,
             starts=self._starts,
             clock=self._clock,
-            model=LambdaLike(lambda: self.launcher.own_init_s, chance=self._chance) if self._is_like_lambda else None,
+            model=self._lambda_like() if self._is_like_lambda else None,
             touch=warm_up_event(self.spec.warm_up) if self.spec.warm_up and not self._is_like_lambda else b"",
         )
+
+    def _lambda_like(self) -> LambdaLike:
+        is_provided = self.spec.is_provided
+        return LambdaLike(lambda: self.launcher.own_init_s, chance=self._chance, brings_runtime=is_provided)
 
     async def fork(self) -> Instance:
         """For the pool: as `Launcher.fork`; code that did not import is tried anew first, as on Lambda."""
@@ -116,6 +120,7 @@ class HostedFunction:
         launcher = self.launcher
         found: dict[str, Any] = {
             "name": self.spec.name,
+            "runtime": "provided" if self.spec.is_provided else "python",
             "rung": launcher.rung.value,
             "rung_reason": launcher.rung_reason,
             "zygote_pid": launcher.zygote_pid,

@@ -54,6 +54,7 @@ class LambdaLike:
             phase of small functions on more CPU than their share, so it is not stretched.
         chance: seeded by the owner.
         version: of Python.
+        brings_runtime: the function is a program with a runtime of its own, whose start is part of the time taken here.
     """
 
     freezes = True
@@ -65,10 +66,11 @@ class LambdaLike:
         *,
         chance: random.Random,
         version: tuple[int, int] = sys.version_info[:2],
+        brings_runtime: bool = False,
     ) -> None:
         self._own_init_s = own_init_s
         self._chance = chance
-        self._init_ms = INIT_MS.get(version, INIT_MS[max(INIT_MS)])
+        self._init_ms = INIT_MS.get(version, INIT_MS[max(INIT_MS)]) if not brings_runtime else (0.0,) * len(FRACTIONS)
         self._starts_left = float(INSTANCES_PER_10_S)
         self._counted_s: float | None = None
 
