@@ -67,13 +67,14 @@ def load_handler(target: str, directory: str) -> Handler:
         HandlerImportError: it does not import or cannot be called.
     """
     module, attribute = split_target(target)
+    written = module if ":" in target else target.rpartition(".")[0]  # errors name it as it was configured
     if module.split(".")[0] in sys.builtin_module_names:
         what = f"Cannot use built-in module {module} as a handler module"
         raise HandlerImportError(f"{target!r}: {what}.", fault=Fault("Runtime.BuiltInModuleConflict", what))
     try:
         return load_callable(target, directory)
     except AppImportError as error:
-        fault = _fault_of(error.__cause__, module, attribute) or Fault("TypeError", error.what)
+        fault = _fault_of(error.__cause__, written, attribute) or Fault("TypeError", error.what)
         runtime_log.log_error(fault.document(""))
         raise HandlerImportError(error.what[: 10 * _TEXT_MAX], remedy=error.remedy, fault=fault) from error
 

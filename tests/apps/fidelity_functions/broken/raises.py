@@ -1,0 +1,5 @@
+def prepare():
+    raise ValueError("no key")
+
+
+prepare()
