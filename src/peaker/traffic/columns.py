@@ -170,14 +170,27 @@ class Columns:
         """Only the rows whose flag is set."""
         if keep.all():
             return self
-        taken = {}
+        flags = keep.tolist()
+        return self._each(lambda column: column[keep], lambda column: list(compress(column, flags)))
+
+    def rows(self, rows: Sequence[int]) -> Columns:
+        """Only these rows."""
+        places = np.array(rows, np.intp)
+        return self._each(lambda column: column[places], lambda column: [column[row] for row in rows])
+
+    def _each(
+        self,
+        of_array: Callable[[NDArray[Any]], NDArray[Any]],
+        of_texts: Callable[[Sequence[bytes]], Sequence[bytes]],
+    ) -> Columns:
+        made: dict[str, Any] = {}
         for name in self.__dataclass_fields__:
             column = getattr(self, name)
             if isinstance(column, np.ndarray):
-                taken[name] = column[keep]
+                made[name] = of_array(column)
             else:
-                taken[name] = column and list(compress(column, keep))
-        return Columns(**taken)
+                made[name] = column and of_texts(column)
+        return Columns(**made)
 
 
 @dataclass(slots=True)

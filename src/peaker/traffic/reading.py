@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,8 +109,8 @@ def read_traffic(
             where=filled[0].name,
             remedy="Name it with --format, or give it as in nginx's log_format, such as '$remote_addr [$time_local] ...'.",
         )
-    read = list(_read_all(filled, format is None, processes, meter))
-    read += [SourceRead(source.name, [], source.line_format) for source in looked if not source.head]
+    read = _read_all(filled, format is None, processes, meter)
+    read += [SourceRead(source.name, source.line_format) for source in looked if not source.head]
     return logged_traffic(read)
 
 
@@ -176,27 +176,25 @@ def _read_all(
     tries_others: bool,
     processes: int | None,
     meter: _Meter,  # noqa: FBT001
-) -> Iterator[SourceRead]:
+) -> list[SourceRead]:
     plain = [source for source in sources if source.is_plain_file]
     size = sum(source.origin.stat().st_size for source in plain if isinstance(source.origin, Path))
     count = processes if processes is not None else min(PROCESSES_MAX, len(os.sched_getaffinity(0)))
+    reads = [SourceRead(source.name, source.line_format) for source in sources]
     if size < PARALLEL_BYTES_MIN or count < 2:
-        for source in sources:
-            assert source.line_format is not None
-            yield SourceRead(source.name, [_read_stream(source, tries_others, meter)], source.line_format)
-        return
+        for source, read in zip(sources, reads, strict=True):
+            read.add(_read_stream(source, tries_others, meter))
+        return reads
     # A fresh interpreter each: numpy's threads do not survive a fork.
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for source in sources:
-            assert source.line_format is not None
+        for source, read in zip(sources, reads, strict=True):
             if not source.is_plain_file:
-                yield SourceRead(source.name, [_read_stream(source, tries_others, meter)], source.line_format)
+                read.add(_read_stream(source, tries_others, meter))
                 continue
-            parts = []
             for part in pool.map(_read_range, _ranges(source, tries_others)):
                 meter.seen(part.bytes_read)
-                parts.append(part)
-            yield SourceRead(source.name, parts, source.line_format)
+                read.add(part)
+    return reads
 
 
 def _ranges(source: _Source, tries_others: bool) -> list[_Range]:  # noqa: FBT001

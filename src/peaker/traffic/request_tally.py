@@ -22,7 +22,7 @@ METHODS = (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"
 _HEAD = METHODS.index(b"HEAD")
 _OTHER_METHOD = len(METHODS)
 _GET = METHODS.index(b"GET")
-PROBES_HELD_MAX = 64
+PROBES_HELD_MAX = 32
 """Addresses and paths whose HEADs are held apart until it is clear whether they probe."""
 
 
@@ -84,7 +84,7 @@ class RequestTally:
             entry.open_time = entry.open_time.merge(_histogram(columns.response_s[taken]))
 
     def _heads(self, columns: Columns, methods: NDArray[np.int64], keep: Flags, passed_on_rule: str) -> Flags:
-        """Hold HEADs apart, by address and path; gives which were taken."""
+        """Hold HEADs apart that come again, by address and path; gives which were taken."""
         heads = (methods == _HEAD) & keep
         if not heads.any():
             return heads
@@ -92,12 +92,13 @@ class RequestTally:
         by_key: dict[tuple[bytes, bytes], list[int]] = {}
         for index in np.flatnonzero(heads).tolist():
             by_key.setdefault((clients[index], targets[index]), []).append(index)
+        taken = np.zeros(len(columns), np.bool_)
         for key, rows in by_key.items():
-            mask = np.zeros(len(columns), np.bool_)
-            mask[rows] = True
-            self._hold(key, columns.kept(mask), passed_on_rule)
+            if len(rows) > 1 or key in self.probes:
+                taken[rows] = True
+                self._hold(key, columns.rows(rows), passed_on_rule)
         self._let_go(PROBES_HELD_MAX)
-        return heads
+        return taken
 
     def _hold(self, key: tuple[bytes, bytes], part: Columns, passed_on_rule: str) -> None:
         first_s, last_s = float(part.time_s.min()), float(part.time_s.max())

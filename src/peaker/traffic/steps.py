@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,21 @@ class StepCounts:
     def __init__(self) -> None:
         self.step_s = 1
         self._days: dict[int, NDArray[np.int64]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Only the steps with requests: it crosses between processes."""
+        days = {}
+        for day, counts in self._days.items():
+            places = np.flatnonzero(counts)
+            days[day] = (places.astype(np.int32), counts[places])
+        return {"step_s": self.step_s, "days": days}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.step_s = state["step_s"]
+        self._days = {}
+        for day, (places, filled) in state["days"].items():
+            counts = self._days[day] = np.zeros(_DAY_S // self.step_s, np.int64)
+            counts[places] = filled
 
     def add(self, time_s: NDArray[np.float64]) -> None:
         """Count requests at these seconds since 1970."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -38,11 +38,18 @@ _ONLY_COUNTS = "the source tells only how many requests came"
 
 @dataclass(slots=True)
 class SourceRead:
-    """The parts of one source, in order."""
+    """The parts of one source, in order; their tallies are merged as they come, so that one is held at a time."""
 
     name: str
-    parts: Sequence[Part]
     line_format: LineFormat | None
+    parts: list[Part] = field(default_factory=list)
+    tally: RequestTally = field(default_factory=RequestTally)
+
+    def add(self, part: Part) -> None:
+        """The next part."""
+        self.tally.merge(part.tally)
+        part.tally = RequestTally()
+        self.parts.append(part)
 
 
 def logged_traffic(sources: Sequence[SourceRead]) -> tuple[Traffic, ReadingReport]:
@@ -52,8 +59,8 @@ def logged_traffic(sources: Sequence[SourceRead]) -> tuple[Traffic, ReadingRepor
         LogError: there is no load in it.
     """
     tally, all_parts = RequestTally(), [part for source in sources for part in source.parts]
-    for part in all_parts:
-        tally.merge(part.tally)
+    for source in sources:
+        tally.merge(source.tally)
     tally.settle()
     tally.routes.fold(ROUTES_MAX)
     unreadable = tuple(each for source in sources for each in _unreadable(source))
