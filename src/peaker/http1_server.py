@@ -347,7 +347,7 @@ class _ServerConnection(asyncio.Protocol):
                 await self._writable.wait()
             if self._transport.is_closing():
                 return
-        if is_chunked:
+        if is_chunked and not self._transport.is_closing():
             self._transport.write(b"0\r\n\r\n")
 
     async def _answer(self, request: HttpRequest) -> HttpAnswer | StreamedAnswer:
