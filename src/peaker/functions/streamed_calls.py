@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 from peaker.clock import Clock
 from peaker.functions.invocations import Invocations, Ran, SetOnGone
@@ -73,7 +73,8 @@ class StreamedCalls:
                 if least_s := pace.least_s(sent_bytes):
                     paced_since_s = paced_since_s or self._clock.now_s()
                     await asyncio.sleep(max(0.0, paced_since_s + least_s - self._clock.now_s()))
-                yield payload_chunk(chunk)
+                for piece in _pieces_of(chunk):
+                    yield payload_chunk(piece)
             if stream.is_abandoned:
                 return
             if stream.is_too_large:
@@ -84,11 +85,15 @@ class StreamedCalls:
             if ran.function_error:
                 yield invoke_complete(failed_end(ran.payload, billed_ms), ran.tail)
                 return
-            for start in range(0, len(ran.payload), CHUNK_BYTES_MAX):
-                yield payload_chunk(ran.payload[start : start + CHUNK_BYTES_MAX])
+            for piece in _pieces_of(ran.payload):
+                yield payload_chunk(piece)
             yield invoke_complete(StreamEnd(billed_ms=billed_ms), ran.tail)
         finally:
             stream.abandon()  # Nothing happens where all was read.
+
+
+def _pieces_of(data: bytes) -> Iterator[bytes]:
+    return (data[start : start + CHUNK_BYTES_MAX] for start in range(0, len(data), CHUNK_BYTES_MAX))
 
 
 _TOO_LARGE = failed_end(
