@@ -22,6 +22,8 @@ def echo(event: Any, context: Any) -> Any:
         "event": event,
         "request_id": context.aws_request_id,
         "function": context.function_name,
+        "version": context.function_version,
+        "arn": context.invoked_function_arn,
         "memory_mb": context.memory_limit_in_mb,
         "remaining_ms": context.get_remaining_time_in_millis(),
         "client_context": getattr(context.client_context, "custom", None),

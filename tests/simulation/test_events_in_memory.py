@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from peaker.app import FunctionSpec
-from peaker.functions.function_log import Report
 from peaker.functions.memory_events import MemoryEvents
 from peaker.functions.pool import Pool
+from peaker.functions.prepared import Preparation
+from peaker.functions.published import Published
 from peaker.functions.service import InvokeService
 from peaker.functions.starts import Starts
 from peaker.http1_server import HttpAnswer
+from peaker.meter.function_usage import Caller
+from peaker.testing.simulated_functions import ReportsOnly
 from peaker.testing.simulated_instances import Exits, SimulatedLauncher
 from peaker.testing.virtual_loop import VirtualLoop, run_virtual
 from peaker.wire.invoke_api import InvocationType, InvokeCall
@@ -25,22 +29,15 @@ MINUTE_S = 60.0
 HOUR_S = 3600.0
 
 
-class Lines:
-    """A function log that keeps its lines."""
+class Lines(ReportsOnly):
+    """A function log that keeps its lines, too."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.lines: list[tuple[str, str]] = []
-        self.reports: list[Report] = []
-
-    def start(self, function: str, request_id: str, *, with_tail: bool = False) -> None:
-        pass
 
     def write(self, _: str, request_id: str, line: str) -> None:
         self.lines.append((request_id, line))
-
-    def end(self, _: str, report: Report) -> bytes | None:
-        self.reports.append(report)
-        return None
 
     def about(self, request_id: str) -> list[str]:
         return [line for found, line in self.lines if found == request_id and line.startswith("event")]
@@ -296,3 +293,15 @@ def test_what_the_host_itself_does_wrong_is_tried_again_like_a_system_error(capl
 
     run_virtual(main)
     assert "could not be run" in caplog.text
+
+
+def test_a_client_context_and_a_log_tail_are_for_synchronous_calls_only() -> None:
+    async def main() -> None:
+        world = World()
+        preparation = Preparation({"thumbnail": world.pool}, Published(), clock=world.clock, chance=random.Random(1))
+        for kind, has_them in ((InvocationType.REQUEST_RESPONSE, True), (InvocationType.EVENT, False)):
+            call = InvokeCall(function="thumbnail", kind=kind, client_context="eyJhIjogMX0=", log_tail=True)
+            prepared = preparation.prepare(call, b"{}", "r1", Caller.DIRECT)
+            assert ("x-amz-client-context" in prepared.headers, prepared.log_tail) == (has_them, has_them)
+
+    run_virtual(main)
