@@ -88,7 +88,7 @@ def run_chunk(
                 else:
                     begin(state, given, now_s, now_s, service_s, -1)
                 continue
-        may_spill = len(spill_chance) == 0 or spill_chance[index] >= 0.0
+        may_spill = given.concurrency_max > 0 and (len(spill_chance) == 0 or spill_chance[index] >= 0.0)
         first = 0 if is_pool else int(worker_chance[index] * counts[WORKERS])
         arrive(state, given, now_s, service_s, may_spill, first)
 
@@ -149,6 +149,9 @@ def decide(
     )
     if may_spill and not has_room and step != admission.WAIT_SHORT:
         counts[THROTTLED] += 1
+    if not may_spill and step != REFUSE:
+        # Nothing but a slot can help it, and it is given one without a look: the next look is the last.
+        wait_s = given.queue_wait_s_max - (now_s - arrival_s)
     if step == SPILL or step == REFUSE:
         if place != NEWCOMER:
             leave(state, place)
