@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from peaker.errors import PeakerError
@@ -42,6 +43,21 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> str:
 def milliseconds(value: float | None) -> str:
     """`12.3 ms`, or a dash where there is none yet."""
     return "-" if value is None else f"{value:.3g} ms" if value < 1000 else f"{value / 1000:.3g} s"
+
+
+@contextmanager
+def reading_bar() -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on standard error while something is read, if a person is there to see it; gives what moves it."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def log_to_stderr() -> None:

@@ -57,7 +57,8 @@ class Zones:
         if not match or not month or int(match[3]) not in _YEARS:
             return np.nan
         try:
-            moment = datetime(int(match[3]), month, *(int(match[i]) for i in (1, 4, 5)), tzinfo=UTC)
+            day, hour, minute = int(match[1]), int(match[4]), int(match[5])
+            moment = datetime(int(match[3]), month, day, hour, minute, tzinfo=UTC)
         except ValueError:
             return np.nan
         # A leap second is written as 60, which datetime refuses: it is added.

@@ -107,9 +107,9 @@ def read_traffic(
         raise LogError(
             "no known format fits its first lines.",
             where=filled[0].name,
-            remedy="Name it with --format, or give it as in nginx's log_format, such as '$remote_addr [$time_local] ...'.",
+            remedy="Name it with --format, or give it as in nginx's log_format: '$remote_addr [$time_local] ...'.",
         )
-    read = _read_all(filled, format is None, processes, meter)
+    read = _read_all(filled, tries_others=format is None, processes=processes, meter=meter)
     read += [SourceRead(source.name, source.line_format) for source in looked if not source.head]
     return logged_traffic(read)
 
@@ -173,9 +173,10 @@ def _stream(source: _Source) -> BinaryIO:
 
 def _read_all(
     sources: Sequence[_Source],
+    *,
     tries_others: bool,
     processes: int | None,
-    meter: _Meter,  # noqa: FBT001
+    meter: _Meter,
 ) -> list[SourceRead]:
     plain = [source for source in sources if source.is_plain_file]
     size = sum(source.origin.stat().st_size for source in plain if isinstance(source.origin, Path))
@@ -183,21 +184,21 @@ def _read_all(
     reads = [SourceRead(source.name, source.line_format) for source in sources]
     if size < PARALLEL_BYTES_MIN or count < 2:
         for source, read in zip(sources, reads, strict=True):
-            read.add(_read_stream(source, tries_others, meter))
+            read.add(_read_stream(source, meter, tries_others=tries_others))
         return reads
     # A fresh interpreter each: numpy's threads do not survive a fork.
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
         for source, read in zip(sources, reads, strict=True):
             if not source.is_plain_file:
-                read.add(_read_stream(source, tries_others, meter))
+                read.add(_read_stream(source, meter, tries_others=tries_others))
                 continue
-            for part in pool.map(_read_range, _ranges(source, tries_others)):
+            for part in pool.map(_read_range, _ranges(source, tries_others=tries_others)):
                 meter.seen(part.bytes_read)
                 read.add(part)
     return reads
 
 
-def _ranges(source: _Source, tries_others: bool) -> list[_Range]:  # noqa: FBT001
+def _ranges(source: _Source, *, tries_others: bool) -> list[_Range]:
     assert isinstance(source.origin, Path)
     assert source.line_format is not None
     size = source.origin.stat().st_size
@@ -212,7 +213,7 @@ def _read_range(task: _Range) -> Part:
     return read_lines(range_blocks(task.path, task.start, task.end), task.line_format, tries_others=task.tries_others)
 
 
-def _read_stream(source: _Source, tries_others: bool, meter: _Meter) -> Part:  # noqa: FBT001
+def _read_stream(source: _Source, meter: _Meter, *, tries_others: bool) -> Part:
     assert source.line_format is not None
     if not isinstance(source.origin, Path):
         stream = _stream(source)

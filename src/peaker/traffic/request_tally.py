@@ -67,17 +67,18 @@ class RequestTally:
         for flags, kind, rule in _rules(columns, methods, texts):
             taken = flags & keep
             if taken.any():
-                self._leave_out(kind, rule, columns, taken)
+                self.leave_out(kind, rule, columns, taken)
                 keep &= ~taken
         if columns.clients is not None and columns.agents is not None:
             heads = self._heads(columns, methods, keep, passed_on_rule)
             keep &= ~heads
         if columns.not_passed_on is not None and (taken := columns.not_passed_on & keep).any():
-            self._leave_out(Kind.NOT_PASSED_ON, passed_on_rule or not_load.NOT_PASSED_ON_RULE, columns, taken)
+            self.leave_out(Kind.NOT_PASSED_ON, passed_on_rule or not_load.NOT_PASSED_ON_RULE, columns, taken)
             keep &= ~taken
-        self._count(columns.kept(keep), methods[keep], texts)
+        self.count(columns.kept(keep), methods[keep], texts)
 
-    def _leave_out(self, kind: Kind, rule: str, columns: Columns, taken: Flags) -> None:
+    def leave_out(self, kind: Kind, rule: str, columns: Columns, taken: Flags) -> None:
+        """Count the flagged rows as no load."""
         entry = self.left_out.setdefault((kind, rule), LeftOut())
         entry.count += int(taken.sum())
         if columns.response_s is not None:
@@ -85,7 +86,7 @@ class RequestTally:
 
     def _heads(self, columns: Columns, methods: NDArray[np.int64], keep: Flags, passed_on_rule: str) -> Flags:
         """Hold HEADs apart that come again, by address and path; gives which were taken."""
-        heads = (methods == _HEAD) & keep
+        heads: Flags = (methods == _HEAD) & keep
         if not heads.any():
             return heads
         clients, targets = columns.clients or (), columns.targets
@@ -109,9 +110,9 @@ class RequestTally:
         probe.first_s, probe.last_s = min(probe.first_s, first_s), max(probe.last_s, last_s)
         if part.not_passed_on is not None and (answered := part.not_passed_on).any():
             rule = passed_on_rule or not_load.NOT_PASSED_ON_RULE
-            probe.tally._leave_out(Kind.NOT_PASSED_ON, rule, part, answered)
+            probe.tally.leave_out(Kind.NOT_PASSED_ON, rule, part, answered)
             part = part.kept(~answered)
-        probe.tally._count(part, np.full(len(part), _HEAD), Texts())
+        probe.tally.count(part, np.full(len(part), _HEAD), Texts())
 
     def _let_go(self, held_max: int) -> None:
         """Count the smallest as what they look like, until no more than `held_max` are held."""
@@ -138,7 +139,8 @@ class RequestTally:
         held = sum(probe.tally.requests for probe in self.probes.values())
         return self.used + held + sum(entry.count for entry in self.left_out.values())
 
-    def _count(self, columns: Columns, methods: NDArray[np.int64], texts: Texts) -> None:
+    def count(self, columns: Columns, methods: NDArray[np.int64], texts: Texts) -> None:
+        """Count all rows as load."""
         if not len(columns):
             return
         self.used += len(columns)
@@ -155,7 +157,12 @@ class RequestTally:
             self.response_bytes = self.response_bytes.merge(_histogram(columns.response_bytes))
         routes = [texts.routes[target] for target in columns.targets]
         self.routes.add(
-            routes, methods, columns.status // 100, service_s, columns.request_bytes, columns.response_bytes
+            routes,
+            methods=methods,
+            status_class=columns.status // 100,
+            service_s=service_s,
+            request_bytes=columns.request_bytes,
+            response_bytes=columns.response_bytes,
         )
 
     def merge(self, other: RequestTally) -> None:

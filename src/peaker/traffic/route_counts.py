@@ -71,6 +71,7 @@ class RouteCounts:
     def add(
         self,
         routes: Sequence[str],
+        *,
         methods: NDArray[np.int64],
         status_class: NDArray[np.int16],
         service_s: NDArray[np.float64] | None,

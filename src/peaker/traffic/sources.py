@@ -54,13 +54,18 @@ def find_sources(sources: Sequence[str | Path | BinaryIO]) -> list[Path | Binary
         elif path.exists():
             inside = [path]
         else:
-            inside = sorted(Path(each) for each in glob.glob(str(source), recursive=True) if Path(each).is_file())
+            inside = sorted(each for each in _matching(str(source)) if each.is_file())
         if not inside:
             raise LogError("there is no such file, and no file fits it as a pattern.", where=str(source))
         found += inside
     if not found:
         raise LogError("no log was named.", remedy="Give files, patterns such as 'logs/*.gz', or - for standard input.")
     return found
+
+
+def _matching(pattern: str) -> list[Path]:
+    # Path.glob takes no absolute pattern.
+    return [Path(each) for each in glob.glob(pattern, recursive=True)]  # noqa: PTH207
 
 
 def is_compressed(path: Path) -> bool:

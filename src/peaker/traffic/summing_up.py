@@ -105,7 +105,7 @@ def logged_traffic(sources: Sequence[SourceRead]) -> tuple[Traffic, ReadingRepor
         zone=zone,
         zones=zones.names(),
         backwards=sum(part.backwards for part in all_parts),
-        notes=tuple(_notes(sources, all_parts, zones, gaps, trace.step_s, formats)),
+        notes=tuple(_notes(sources, all_parts, zones, gaps=gaps, step_s=trace.step_s, formats=formats)),
     )
     return traffic, report
 
@@ -196,6 +196,7 @@ def _notes(
     sources: Sequence[SourceRead],
     parts: Sequence[Part],
     zones: Zones,
+    *,
     gaps: Sequence[Gap],
     step_s: float,
     formats: Counter[str],

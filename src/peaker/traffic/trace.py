@@ -52,9 +52,9 @@ class Trace:
 
     def array(self) -> NDArray[np.int64]:
         """The counts as a numpy array, made anew; needs `peaker[plan]`."""
-        import numpy
+        import numpy as np
 
-        return numpy.array(self.counts, numpy.int64)
+        return np.array(self.counts, np.int64)
 
     @property
     def total(self) -> int:

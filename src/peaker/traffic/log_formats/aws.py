@@ -38,7 +38,7 @@ ELB = PatternFormat(
 
 S3 = PatternFormat(
     name="s3",
-    pattern=rb"[0-9a-f]{64} [^ \n]++ \[(?P<time>[^\]\n]++)\] (?P<client>[^ \n]++) [^ \n]++ [^ \n]++ [^ \n]++ [^ \n]++ "
+    pattern=rb"[0-9a-f]{64} [^ \n]++ \[(?P<time>[^\]\n]++)\] (?P<client>[^ \n]++) (?:[^ \n]++ ){4}"
      rb"(?:" + REQUEST + rb"|-) (?P<status>\d{3}|-) [^ \n]++ (?P<response_bytes>[^ \n]++) [^ \n]++ "
     rb'(?P<response>[^ \n]++) (?P<service>[^ \n]++) [^ \n]++ "(?P<agent>' + QUOTED + rb')"(?: .*+)?',
     seconds={"response": 1e-3, "service": 1e-3},
@@ -73,9 +73,9 @@ LAMBDA = PatternFormat(
 
 API_GATEWAY_CSV = PatternFormat(
     name="api_gateway_csv",
-    # The console's CSV form: ip,caller,user,requestTime,httpMethod,resourcePath,protocol,status,responseLength,requestId
-    pattern=rb"(?P<client>[^,\n]++),[^,\n]*+,[^,\n]*+,(?P<time>\d[^,\n]++),(?P<method>[A-Z]++),(?P<target>[^,?\n]*+)"
-    rb"[^,\n]*+,[^,\n]++,(?P<status>\d{3}),(?P<response_bytes>[^,\n]++)(?:,[^\n]*+)?",
+    # The console's CSV: ip,caller,user,requestTime,httpMethod,resourcePath,protocol,status,responseLength,requestId
+    pattern=rb"(?P<client>[^,\n]++),[^,\n]*+,[^,\n]*+,(?P<time>\d[^,\n]++),(?P<method>[A-Z]++),"
+    rb"(?P<target>[^,?\n]*+)[^,\n]*+,[^,\n]++,(?P<status>\d{3}),(?P<response_bytes>[^,\n]++)(?:,[^\n]*+)?",
 )
 
 _CLOUDFRONT_DEFAULT = (
@@ -94,6 +94,8 @@ _CLOUDFRONT_GROUPS = {
     "time-taken": b"response",
     "time-to-first-byte": b"service",
 }
+
+_FROM_CACHE = frozenset((b"Hit", b"Redirect", b"LimitExceeded", b"CapacityExceeded", b"FunctionGeneratedResponse"))
 
 
 def cloudfront(sample: bytes) -> PatternFormat:
@@ -117,6 +119,6 @@ def cloudfront(sample: bytes) -> PatternFormat:
             "time-to-first-byte: nearest to the origin's own time" if first_byte else
             "time-taken: the only time there is; it includes sending to the client"
         ),
-        not_passed_on=frozenset((b"Hit", b"Redirect", b"LimitExceeded", b"CapacityExceeded", b"FunctionGeneratedResponse")),
+        not_passed_on=_FROM_CACHE,
         passed_on_rule="result Hit or Redirect: CloudFront answered by itself",
     )  # fmt: skip

@@ -65,7 +65,9 @@ def from_template(template: str, name: str = "") -> PatternFormat:
     Raises:
         LogError: it holds no time or no request, or a variable twice.
     """
-    pieces, names, at = [], [], 0
+    pieces: list[bytes] = []
+    names: list[str] = []
+    at = 0
     for match in _VARIABLE.finditer(template):
         literal = template[at : match.start()]
         variable = match[1] or match[2]
@@ -125,8 +127,7 @@ def _value(variable: str, after: str, names: list[str]) -> bytes:
         value = rb"[^" + re.escape(after[:1].encode() or b" ") + rb"\n]*+"
     group = _GROUPS.get(variable)
     if variable == "request_uri":
-        value = rb"(?P<target>[^ ?\"\n]*+)[^ \"\n]*+"
-        return value
+        return rb"(?P<target>[^ ?\"\n]*+)[^ \"\n]*+"
     if group is None or variable in names:
         return value
     if group == "time":
@@ -180,9 +181,8 @@ def _named(columns: list[tuple[tuple[str, str], ...]]) -> list[str]:
         # The time until the client had all is never shorter than the app's.
         for place, name in zip(longest_first, ("request_time", "upstream_response_time"), strict=False):
             names[place] = name
-        if not seconds and columns and all(re.fullmatch(r"\d+", value) for _, value in columns[-1]):
-            if statistics.median(_number(value) for _, value in columns[-1]) >= _SHORTEST_APACHE_US:
-                names[-1] = "request_time_us"
+        if not seconds and columns and _is_microseconds([value for _, value in columns[-1]]):
+            names[-1] = "request_time_us"
     parts = []
     for place, (name, column) in enumerate(zip(names, columns, strict=True)):
         key, value = column[0]
@@ -190,6 +190,13 @@ def _named(columns: list[tuple[tuple[str, str], ...]]) -> list[str]:
         quoted = f'"{variable}"' if value.startswith('"') else variable
         parts.append(f"{key}={quoted}" if key else quoted)
     return parts
+
+
+def _is_microseconds(values: list[str]) -> bool:
+    """Apache's %D; whole numbers that are smaller on the whole may be seconds (%T) or anything else."""
+    if not all(re.fullmatch(r"\d+", value) for value in values):
+        return False
+    return statistics.median(_number(value) for value in values) >= _SHORTEST_APACHE_US
 
 
 def _number(text: str) -> float:
