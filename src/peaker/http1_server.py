@@ -12,11 +12,35 @@ import http
 import logging
 import socket
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable
 from typing import cast
 
 import httptools
+
+from peaker.http1_exchange import (
+    BodySink,
+    HttpAnswer,
+    HttpHandler,
+    HttpLimits,
+    HttpRequest,
+    OpenBody,
+    Refuse,
+    StreamedAnswer,
+    refuse_plainly,
+)
+
+__all__ = [
+    "BodySink",
+    "HttpAnswer",
+    "HttpHandler",
+    "HttpLimits",
+    "HttpRequest",
+    "HttpServer",
+    "OpenBody",
+    "Refuse",
+    "StreamedAnswer",
+    "refuse_plainly",
+]
 
 _logger = logging.getLogger("peaker.http1_server")
 
@@ -24,74 +48,19 @@ _LINGER_BYTES_MAX = 64 * 1024 * 1024
 _PIPELINED_MAX = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpLimits:
-    """What one server takes; times in seconds."""
-
-    head_bytes_max: int = 32_768
-    body_bytes_max: int = 6 * 1024 * 1024
-    head_timeout_s: float = 10.0
-    body_timeout_s: float = 30.0
-    idle_s_max: float = 75.0
-    connections_max: int = 2000
-
-
-@dataclass(slots=True, kw_only=True)
-class HttpRequest:
-    """One whole request: header names in lower case, values stripped, in the order received.
-
-    A handler that wants to hear of a client that goes away sets `on_gone`; it is called at most once.
-    """
-
-    method: str
-    target: str
-    header_list: list[tuple[str, str]]
-    headers: dict[str, str]
-    body: bytes
-    on_gone: Callable[[], object] | None = None
-    is_chunking_known: bool = True
-    """The client speaks HTTP/1.1: a body without length can be sent in chunks; else it ends with the connection."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpAnswer:
-    """One whole answer; content-length is added."""
-
-    status: int
-    headers: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    body: bytes = b""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamedAnswer:
-    """An answer whose body comes piece by piece; the next one is asked for when the client has room for it.
-
-    `pieces` is closed (`aclose`) when the client goes. If it raises, the connection is cut off without the end of the
-    body, so that nobody takes what came for the whole.
-    """
-
-    status: int
-    headers: list[tuple[str, str]]
-    pieces: AsyncGenerator[bytes, None]
-
-
-HttpHandler = Callable[[HttpRequest], Awaitable[HttpAnswer | StreamedAnswer]]
-Refuse = Callable[[int, str], HttpAnswer]
-"""Makes the answer to a request that never reaches the handler: status 400, 408, 413 or 431, and the reason."""
-
-
-def refuse_plainly(status: int, reason: str) -> HttpAnswer:
-    """The reason as text."""
-    return HttpAnswer(status=status, headers=[("content-type", "text/plain; charset=utf-8")], body=reason.encode())
-
-
 class HttpServer:
     """Serves one handler on any number of listening sockets; `drain` ends it."""
 
     def __init__(
-        self, handler: HttpHandler, *, limits: HttpLimits | None = None, refuse: Refuse = refuse_plainly
+        self,
+        handler: HttpHandler,
+        *,
+        limits: HttpLimits | None = None,
+        refuse: Refuse = refuse_plainly,
+        open_body: OpenBody | None = None,
     ) -> None:
         self.handler = handler
+        self.open_body = open_body
         self.limits = limits or HttpLimits()
         self.refuse = refuse
         self.is_draining = False
@@ -172,6 +141,7 @@ class _ServerConnection(asyncio.Protocol):
         self._is_last = False
         self._refused = False
         self._lingered_bytes = 0
+        self._opened: tuple[HttpRequest, BodySink] | None = None
         self._writable: asyncio.Event | None = None
         """Whether a streamed answer may go on; there is one only while such an answer is given."""
 
@@ -188,6 +158,8 @@ class _ServerConnection(asyncio.Protocol):
         self._waiting.clear()
         if self._current is not None and self._current.on_gone is not None:
             self._current.on_gone()
+        if self._opened is not None:
+            self._opened[1].broken()
         self.resume_writing()
         self._server.lost(self)
 
@@ -242,7 +214,11 @@ class _ServerConnection(asyncio.Protocol):
         self._head_complete = True
         self._headers = dict(self._header_list)
         self._arm(self._limits.body_timeout_s, self._body_too_slow)
-        length = self._headers.get("content-length", "0")
+        if self._server.open_body is not None and self._transport is not None and not self._refused:
+            request = self._request()
+            sink = self._server.open_body(request, self._transport)
+            self._opened = (request, sink) if sink is not None else None
+        length = "0" if self._opened else self._headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._limits.body_bytes_max:
             self._refuse_body()
         elif self._headers.get("expect", "").lower() == "100-continue" and self._transport is not None:
@@ -250,6 +226,9 @@ class _ServerConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         if self._refused:
+            return
+        if self._opened is not None:
+            self._opened[1].feed(body)
             return
         self._body.append(body)
         self._body_bytes += len(body)
@@ -261,14 +240,8 @@ class _ServerConnection(asyncio.Protocol):
             return
         self._disarm()
         self._in_message = False
-        request = HttpRequest(
-            method=self._parser.get_method().decode("ascii"),
-            target=self._target.decode("latin-1"),
-            header_list=self._header_list,
-            headers=self._headers,
-            body=b"".join(self._body),
-            is_chunking_known=self._parser.get_http_version() == "1.1",
-        )
+        request = self._opened[0] if self._opened else self._request()
+        self._opened = None
         self._waiting.append((request, self._parser.should_keep_alive()))
         if self._task is None:
             self._task = self._loop.create_task(self._serve())
@@ -276,6 +249,17 @@ class _ServerConnection(asyncio.Protocol):
             self._transport.pause_reading()
             if len(self._waiting) > _PIPELINED_MAX:
                 self._transport.abort()
+
+    def _request(self) -> HttpRequest:
+        """As far as it has come; trailers still go into `header_list`."""
+        return HttpRequest(
+            method=self._parser.get_method().decode("ascii"),
+            target=self._target.decode("latin-1"),
+            header_list=self._header_list,
+            headers=self._headers,
+            body=b"".join(self._body),
+            is_chunking_known=self._parser.get_http_version() == "1.1",
+        )
 
     def close_if_idle(self) -> None:
         """Called while draining; a connection with work closes after its answer instead."""

@@ -7,6 +7,7 @@ instead of its channel.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -39,9 +40,17 @@ class ProvidedInstance(Instance):
                 on_begun=self._begun,
                 on_result=self._answered,
                 on_init_error=self._init_failed,
+                on_stream=self._begin_stream,
+                on_piece=self._feed_stream,
             )
         )
-        self._port = RuntimePort(self._api.answer, limits=runtime_limits(RESPONSE_BYTES_MAX), refuse=self._api.refuse)
+        self._port = RuntimePort(
+            self._api.answer,
+            limits=runtime_limits(RESPONSE_BYTES_MAX),
+            refuse=self._api.refuse,
+            open_body=self._api.open_body,
+        )
+        self._streamed_over: asyncio.Transport | None = None
         self._begun_s = 0.0
         self._deadline_s = 0.0
         self._has_asked = False
@@ -121,6 +130,7 @@ class ProvidedInstance(Instance):
         self._deadline_s = head["deadline_s"]
         self._end_of_rest()
         self._has_asked = False
+        self._streamed_over = None
         context = head.get("client_context", "")
         self._api.give(
             RuntimeInvocation(
@@ -135,13 +145,17 @@ class ProvidedInstance(Instance):
         )
         self._begun_s = time.monotonic()
 
-    # What a ResponseStream asks of its source: nothing, for a response is taken in whole.
+    # What a ResponseStream asks of its source.
 
     def pause(self) -> None:
-        """It is there already."""
+        """Read nothing more of the response."""
+        if self._streamed_over is not None and not self._streamed_over.is_closing():
+            self._streamed_over.pause_reading()
 
     def resume(self) -> None:
-        """It is there already."""
+        """Go on reading."""
+        if self._streamed_over is not None and not self._streamed_over.is_closing():
+            self._streamed_over.resume_reading()
 
     def tell_gone(self) -> None:
         """The Runtime API has no word for it."""
@@ -165,6 +179,8 @@ class ProvidedInstance(Instance):
         self._begun_s = time.monotonic()
 
     def _answered(self, result: RuntimeResult) -> None:
+        if self._status is not None:
+            return
         now_s = time.monotonic()
         # What it still does belongs to this invocation, and ends with its time.
         self._rest_timer = self._loop.call_later(max(0.0, self._deadline_s - now_s), self._rest_too_long)
@@ -176,15 +192,18 @@ class ProvidedInstance(Instance):
             "duration_ms": round((now_s - self._begun_s) * 1000, 3),
             "growth_kb": self._peak_bytes() // KIB,
         }
-        self._reply.set_result((head, self._pass_on(result)))
+        self._reply.set_result((head, result.payload))
 
-    def _pass_on(self, result: RuntimeResult) -> bytes:
-        """The payload; b"" where it has gone into the caller's stream."""
-        if self._stream is None or not result.is_streamed:
-            return result.payload
-        self._stream.begin(result.content_type)
-        self._stream.feed(result.payload)
-        return b""
+    def _begin_stream(self, content_type: str, transport: asyncio.Transport) -> bool:
+        if self._stream is None:
+            return False
+        self._streamed_over = transport
+        self._stream.begin(content_type)
+        return True
+
+    def _feed_stream(self, piece: bytes) -> None:
+        if self._stream is not None:
+            self._stream.feed(piece)
 
     def _peak_bytes(self) -> int:
         return self.private_peak_bytes() or sum(proc.memory_bytes(pid)[1] for pid in proc.descendants(self.pid))

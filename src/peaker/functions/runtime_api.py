@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from peaker.http1_server import HttpAnswer, HttpRequest
+from peaker.http1_server import BodySink, HttpAnswer, HttpRequest
 from peaker.units import MIB
 
 RESPONSE_BYTES_MAX = 6 * MIB + 100
@@ -28,17 +28,21 @@ _ERROR_TYPE = "lambda-runtime-function-error-type"
 _ERROR_BODY = "lambda-runtime-function-error-body"
 
 
-class RuntimeState(Enum):
-    """STARTED -> READY | INIT_ERROR; READY -> RUNNING -> RESPONDED -> READY. The values are AWS's names.
+_RESPONSE = re.compile("/2018-06-01/runtime/invocation/([^/]+)/response")
 
-    READY: it waits for an invocation. RUNNING: it has one and has not answered. RESPONDED: it has answered and not
-    asked for the next.
+
+class RuntimeState(Enum):
+    """STARTED -> READY | INIT_ERROR; READY -> RUNNING -> [STREAMING ->] RESPONDED -> READY. The values are AWS's names.
+
+    READY: it waits for an invocation. RUNNING: it has one and has not answered. STREAMING: its answer is on its way, in
+    pieces. RESPONDED: it has answered and not asked for the next.
     """
 
     STARTED = "Started"
     INIT_ERROR = "InitError"
     READY = "Ready"
     RUNNING = "Running"
+    STREAMING = "InvocationResponse"
     RESPONDED = "ResponseSent"
 
 
@@ -68,12 +72,10 @@ class RuntimeInvocation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeResult:
-    """What the runtime answered; `is_error` for what Lambda reports as X-Amz-Function-Error."""
+    """What the runtime answered, b"" where it was streamed; `is_error` for what X-Amz-Function-Error tells."""
 
     payload: bytes
     is_error: bool = False
-    is_streamed: bool = False
-    content_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,10 @@ class Listener:
     on_result: Callable[[RuntimeResult], None]
     on_init_error: Callable[[str, bytes], None]
     """Its start failed: the type it names, and the body it sent."""
+    on_stream: Callable[[str, asyncio.Transport], bool]
+    """Its answer, of this content type, begins to come over this connection; False has it collected first."""
+    on_piece: Callable[[bytes], None]
+    """The next of that answer; after the last comes `on_result`."""
 
 
 class RuntimeApi:
@@ -98,6 +104,7 @@ class RuntimeApi:
         self._given: RuntimeInvocation | None = None
         self._current: RuntimeInvocation | None = None
         self._waiting: deque[asyncio.Future[bool]] = deque()
+        self._streaming: HttpRequest | None = None
 
     def give(self, invocation: RuntimeInvocation) -> None:
         """The event to be run next; the one before must have been answered."""
@@ -171,6 +178,9 @@ class RuntimeApi:
         """What the function returned."""
         if wrong := self._check_id(request_id):
             return wrong
+        if self.state is RuntimeState.STREAMING and request is self._streaming:
+            self._finish(_result(request, is_streamed=True))
+            return _accepted()
         if self.state is not RuntimeState.RUNNING:
             return self._forbidden("InvocationResponse")
         mode = request.headers.get(_MODE, "")
@@ -183,6 +193,24 @@ class RuntimeApi:
             return _too_large()
         self._finish(_result(request, is_streamed=bool(mode)))
         return _accepted()
+
+    def open_body(self, request: HttpRequest, transport: asyncio.Transport) -> BodySink | None:
+        """An `OpenBody`: a response that is streamed to one who reads it so."""
+        found = _RESPONSE.fullmatch(request.target)
+        is_now = self.state is RuntimeState.RUNNING and self._current is not None
+        if not is_now or found is None or request.method != "POST" or request.headers.get(_MODE, "") != "streaming":
+            return None
+        if self._check_id(found[1]) is not None:
+            return None
+        if not self._listener.on_stream(request.headers.get("content-type", ""), transport):
+            return None
+        self.state, self._streaming = RuntimeState.STREAMING, request
+        return _Streaming(self._listener.on_piece, self._broken)
+
+    def _broken(self) -> None:
+        if self.state is RuntimeState.STREAMING:
+            message = "The connection ended before the response did."
+            self._finish(RuntimeResult(payload=_failure("Runtime.TruncatedResponse", message), is_error=True))
 
     async def error(self, request: HttpRequest, request_id: str) -> HttpAnswer:
         """What the function failed with."""
@@ -214,6 +242,14 @@ class RuntimeApi:
         )
 
 
+class _Streaming:
+    """A `BodySink`."""
+
+    def __init__(self, on_piece: Callable[[bytes], None], on_broken: Callable[[], None]) -> None:
+        self.feed = on_piece
+        self.broken = on_broken
+
+
 def response_too_large() -> RuntimeResult:
     """What the caller gets for a response over the limit."""
     message = f"Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes)."
@@ -225,8 +261,7 @@ def _result(request: HttpRequest, *, is_streamed: bool) -> RuntimeResult:
     trailers = dict(request.header_list) if is_streamed else {}
     if error_type := trailers.get(_ERROR_TYPE, ""):
         return RuntimeResult(payload=_trailing_error(trailers, error_type), is_error=True)
-    content_type = request.headers.get("content-type", "")
-    return RuntimeResult(payload=request.body, is_streamed=is_streamed, content_type=content_type)
+    return RuntimeResult(payload=request.body)
 
 
 def _trailing_error(trailers: dict[str, str], error_type: str) -> bytes:
@@ -277,7 +312,7 @@ _Handle = Callable[..., Awaitable[HttpAnswer]]
 _ROUTES: list[tuple[str, re.Pattern[str], _Handle]] = [
     ("GET", re.compile("/2018-06-01/ping"), RuntimeApi.ping),
     ("GET", re.compile("/2018-06-01/runtime/invocation/next"), RuntimeApi.next),
-    ("POST", re.compile("/2018-06-01/runtime/invocation/([^/]+)/response"), RuntimeApi.response),
+    ("POST", _RESPONSE, RuntimeApi.response),
     ("POST", re.compile("/2018-06-01/runtime/invocation/([^/]+)/error"), RuntimeApi.error),
     ("POST", re.compile("/2018-06-01/runtime/init/error"), RuntimeApi.init_error),
 ]

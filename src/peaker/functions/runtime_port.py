@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable
 
 from peaker.functions import tcp_peer
-from peaker.http1_server import HttpHandler, HttpLimits, HttpServer, Refuse
+from peaker.http1_server import HttpHandler, HttpLimits, HttpServer, OpenBody, Refuse
 
 HOST = "127.0.0.1"
 CONNECTIONS_MAX = 32
@@ -35,9 +35,9 @@ def runtime_limits(body_bytes_max: int) -> HttpLimits:
 class RuntimePort:
     """Listens from the start, serves once `begin` says whom."""
 
-    def __init__(self, handler: HttpHandler, *, limits: HttpLimits, refuse: Refuse) -> None:
+    def __init__(self, handler: HttpHandler, *, limits: HttpLimits, refuse: Refuse, open_body: OpenBody) -> None:
         self._loop = asyncio.get_running_loop()
-        self._server = HttpServer(handler, limits=limits, refuse=refuse)
+        self._server = HttpServer(handler, limits=limits, refuse=refuse, open_body=open_body)
         self._listener = socket.create_server((HOST, 0), backlog=_BACKLOG)
         self._listener.setblocking(False)
         self._tasks: set[asyncio.Task[None]] = set()
