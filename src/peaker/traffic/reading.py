@@ -20,6 +20,7 @@ from peaker.traffic.log_formats.known import find_format, named_format
 from peaker.traffic.log_formats.pattern import LineFormat, PatternFormat
 from peaker.traffic.requests import ReadingReport, Traffic
 from peaker.traffic.sources import (
+    LINE_BYTES_MAX,
     SAMPLE_BYTES,
     BrokenSource,
     blocks,
@@ -136,6 +137,8 @@ def _look(origin: Path | BinaryIO, format_name: str | None) -> _Source:
     try:
         stream = expanded(origin.open("rb") if isinstance(origin, Path) else origin, name)
         head = read_some(stream, SAMPLE_BYTES, name)
+        if len(head) == SAMPLE_BYTES and b"\n" not in head:  # a first line so long tells no format
+            head += read_some(stream, 2 * LINE_BYTES_MAX, name)
         is_plain = isinstance(origin, Path) and not is_compressed(origin)
     except OSError as error:
         raise LogError(f"it cannot be read: {error.strerror}.", where=name) from error
@@ -150,6 +153,9 @@ def _look(origin: Path | BinaryIO, format_name: str | None) -> _Source:
 def _format_of(head: bytes, format_name: str | None, name: str) -> LineFormat | None:
     """The format the head is in; None where it is a table of counts."""
     whole_lines = head[: head.rfind(b"\n") + 1] or head
+    if len(whole_lines) > SAMPLE_BYTES:
+        whole_lines = whole_lines[whole_lines.find(b"\n") + 1 :][:SAMPLE_BYTES]
+        whole_lines = whole_lines[: whole_lines.rfind(b"\n") + 1]
     if format_name in COUNT_FORMATS:
         return None
     if format_name is not None:

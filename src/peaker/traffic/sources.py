@@ -31,6 +31,8 @@ class Block:
 
     data: bytes
     too_long: bool = False
+    is_rest: bool = False
+    """What stands after the last newline."""
 
 
 class BrokenSource(LogError):  # noqa: N818 - named for what was met
@@ -103,7 +105,47 @@ def _zstd_reader(stream: BinaryIO, name: str) -> BinaryIO:
             where=name,
             remedy="Run: pip install 'peaker[plan]'",
         ) from None
-    return cast("BinaryIO", module.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
+    return cast("BinaryIO", io.BufferedReader(_Zstd(stream, module.ZstdDecompressor), BLOCK_BYTES))
+
+
+class _Zstd(io.RawIOBase):
+    """Frames one after the other; unlike the package's own reader it tells when the last one is cut off."""
+
+    def __init__(self, stream: BinaryIO, decompressor: Any) -> None:
+        super().__init__()
+        self._stream = stream
+        self._decompressor = decompressor
+        self._frame: Any = None
+        self._given = b""
+        self._taken = b""
+
+    def readable(self) -> bool:
+        """It is only read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Decompressed bytes; 0 at the end.
+
+        Raises:
+            EOFError: the stream ends within a frame.
+        """
+        while not self._given:
+            taken = self._taken or self._stream.read(io.DEFAULT_BUFFER_SIZE * 8)
+            self._taken = b""
+            if not taken:
+                if self._frame is not None:
+                    raise EOFError("the compressed data ends early")
+                return 0
+            if self._frame is None:
+                self._frame = self._decompressor().decompressobj()
+            self._given = self._frame.decompress(taken)
+            if self._frame.eof:
+                self._taken = self._frame.unused_data
+                self._frame = None
+        count = min(len(buffer), len(self._given))
+        buffer[:count] = self._given[:count]
+        self._given = self._given[count:]
+        return count
 
 
 def read_some(stream: BinaryIO, size: int, name: str) -> bytes:
@@ -113,8 +155,10 @@ def read_some(stream: BinaryIO, size: int, name: str) -> bytes:
         BrokenSource: the compressed data is damaged or ends early, or the file cannot be read.
     """
     pieces, wanted = [], size
+    # read() of a damaged gzip stream loses what it had decompressed before it met the damage; read1() gives it.
+    read = getattr(stream, "read1", stream.read)
     try:
-        while wanted and (piece := stream.read(wanted)):
+        while wanted and (piece := read(wanted)):
             pieces.append(piece)
             wanted -= len(piece)
     except (OSError, EOFError, zlib.error) as error:
@@ -140,6 +184,29 @@ def blocks(stream: BinaryIO, name: str, head: bytes = b"") -> Iterator[Block]:
     Raises:
         BrokenSource: as `read_some`, after all lines before it were given.
     """
+    return _with_rest(_blocks(stream, name, head))
+
+
+def _with_rest(found: Iterator[Block]) -> Iterator[Block]:
+    """The last line, where no newline ends it, joined to the block before."""
+    held: Block | None = None
+    try:
+        for block in found:
+            if held is not None and block.is_rest and not held.too_long:
+                held = Block(held.data + b"\n" + block.data)
+                break
+            if held is not None:
+                yield held
+            held = block
+    except BrokenSource:
+        if held is not None:
+            yield held
+        raise
+    if held is not None:
+        yield held
+
+
+def _blocks(stream: BinaryIO, name: str, head: bytes) -> Iterator[Block]:
     rest, piece = b"", head
     while piece or (piece := read_some(stream, BLOCK_BYTES, name)):
         data = rest + piece
@@ -154,7 +221,7 @@ def blocks(stream: BinaryIO, name: str, head: bytes = b"") -> Iterator[Block]:
         else:
             rest = data
     if rest:
-        yield Block(rest)
+        yield Block(rest, is_rest=True)
 
 
 def _after_line(stream: BinaryIO, name: str) -> bytes:
@@ -189,7 +256,7 @@ def range_blocks(path: Path, start: int, end: int) -> Iterator[Block]:
                     return
             else:
                 return
-        yield from _own_lines(file, str(path), rest, at, end)
+        yield from _with_rest(_own_lines(file, str(path), rest, at, end))
 
 
 def _own_lines(file: BinaryIO, name: str, rest: bytes, at: int, end: int) -> Iterator[Block]:
@@ -219,4 +286,4 @@ def _own_lines(file: BinaryIO, name: str, rest: bytes, at: int, end: int) -> Ite
         if len(line) > LINE_BYTES_MAX:
             yield Block(line[:_EXAMPLE_BYTES], too_long=True)
         else:
-            yield Block(line.rstrip(b"\n"))
+            yield Block(line.rstrip(b"\n"), is_rest=True)
