@@ -14,13 +14,19 @@ from peaker.plan.workload import PlanError
 STEP_S = 30.0
 
 demands = st.lists(st.floats(0, 2, allow_nan=False).map(lambda value: round(value, 2)), min_size=1, max_size=7)
-costs = st.builds(
-    ServerCost,
-    server_usd=st.just(1.0),
-    function_usd=st.sampled_from([0.5, 1.7, 2.3, 4.6, 16.0]),
-    start_s=st.sampled_from([0.0, 20.0, 60.0, 90.0]),
-    billed_s_min=st.sampled_from([0.0, 60.0, 120.0]),
-)
+
+
+def _costs(billed_s_min: list[float]) -> st.SearchStrategy[ServerCost]:
+    return st.builds(
+        ServerCost,
+        server_usd=st.just(1.0),
+        function_usd=st.sampled_from([0.5, 1.7, 2.3, 4.6, 16.0]),
+        start_s=st.sampled_from([0.0, 20.0, 60.0, 90.0]),
+        billed_s_min=st.sampled_from(billed_s_min),
+    )
+
+
+any_costs = _costs([0.0, 60.0, 120.0])
 
 
 def _schedules(steps: int, start: int, least: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -47,23 +53,34 @@ def _schedules(steps: int, start: int, least: int) -> list[tuple[tuple[int, ...]
     return sorted(set(found))
 
 
-@settings(max_examples=60, deadline=None)
-@given(demands, costs)
-def test_no_schedule_of_up_to_two_servers_is_cheaper(demand: list[float], cost: ServerCost) -> None:
-    """Two servers, each by any schedule: the optimum for a peak of at most two costs as little as the best pair."""
-    start, least = cost.steps(STEP_S)
-    hours, wanted = STEP_S / 3600, np.array(demand)
-    schedules = [(np.array(paid), np.array(ready)) for paid, ready in _schedules(min(len(demand), 5), start, least)]
-    wanted = wanted[:5]
+def _cheapest_usd(wanted: np.ndarray, cost: ServerCost, servers: int) -> float:
+    """By trying every schedule of every server."""
+    schedules = [(np.array(paid), np.array(ready)) for paid, ready in _schedules(len(wanted), *cost.steps(STEP_S))]
     best = math.inf
-    for (paid_1, ready_1), (paid_2, ready_2) in itertools.combinations_with_replacement(schedules, 2):
-        spilled = np.maximum(0, wanted - ready_1 - ready_2).sum()
-        best = min(best, ((paid_1.sum() + paid_2.sum()) * cost.server_usd + spilled * cost.function_usd) * hours)
-    assert clairvoyant(wanted, STEP_S, cost).usd == pytest.approx(best, abs=1e-9)
+    for chosen in itertools.combinations_with_replacement(schedules, servers):
+        spilled = np.maximum(0, wanted - sum(ready for _, ready in chosen)).sum()
+        best = min(best, sum(paid.sum() for paid, _ in chosen) * cost.server_usd + spilled * cost.function_usd)
+    return best * STEP_S / 3600
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(0, 9), min_size=1, max_size=40), costs)
+@given(demands, _costs([0.0]))
+def test_no_schedules_of_two_servers_are_cheaper(demand: list[float], cost: ServerCost) -> None:
+    wanted = np.array(demand[:5])
+    assert clairvoyant(wanted, STEP_S, cost).usd == pytest.approx(_cheapest_usd(wanted, cost, 2), abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(demands, any_costs)
+def test_no_schedule_of_one_server_is_cheaper_with_a_least_billing_either(
+    demand: list[float], cost: ServerCost
+) -> None:
+    wanted = np.minimum(demand, 1.0)
+    assert clairvoyant(wanted, STEP_S, cost).usd == pytest.approx(_cheapest_usd(wanted, cost, 1), abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=40), any_costs)
 def test_the_optimum_is_at_most_any_fixed_number_and_at_least_the_cheaper_price(
     demand: list[float], cost: ServerCost
 ) -> None:

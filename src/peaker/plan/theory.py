@@ -16,8 +16,8 @@ SLOTS_MAX = 10_000_000
 def erlang_b(slots: int, load: float) -> float:
     """Share of requests that find all slots taken, where none waits (M/G/c/c).
 
-    B(0) = 1, B(n) = load * B(n-1) / (n + load * B(n-1)): all terms are positive and below 1, so nothing overflows and no
-    digits are lost with 10,000 slots. With queue_wait_s_max = 0 this is the spilled share.
+    B(0) = 1, B(n) = load * B(n-1) / (n + load * B(n-1)): all terms are positive and below 1, so nothing overflows and
+    no digits are lost with 10,000 slots. With queue_wait_s_max = 0 this is the spilled share.
 
     Raises:
         PlanError: slots or load out of range.
