@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import re
 import time
@@ -190,3 +191,21 @@ def test_a_client_context_of_the_largest_size_arrives_and_a_larger_one_is_refuse
     with pytest.raises(ClientError) as caught:
         client.invoke(FunctionName="echo", ClientContext=largest + "AAAA")
     assert caught.value.response["Error"]["Code"] == "InvalidParameterValueException"
+
+
+def test_a_handler_reaches_other_functions_by_the_profile_and_says_nothing_of_where_they_are(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    settings = dataclasses.replace(
+        settings_of(APPS, front="calling_handlers:pass_on", echo="handlers:echo"),
+        functions=FunctionsSection(timeout_s=DEADLINE_S, memory_mb=256),
+        env={
+            "AWS_PROFILE": "peaker",
+            "AWS_CONFIG_FILE": str(state / "aws-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(state / "credentials"),
+        },
+    )
+    with RunningHost(settings, state=state) as host:
+        reply = client_of(host).invoke(FunctionName="front", Payload='{"name": "echo", "event": {"a": 1}}')
+        told = json.loads(reply["Payload"].read())
+    assert told["event"] == {"a": 1}
+    assert re.search(r"Lineage=[0-9a-f]{8}:1\|[0-9a-f]{8}:1$", told["trace_id"])

@@ -102,6 +102,10 @@ class FunctionHost:
             self._control.close()
 
     async def _serve(self, log: FunctionLog, limits: Limits) -> int:
+        # Before any of the user's code: a handler may make its client of Lambda while it is imported.
+        key = load_or_create_key(self._state.credentials)
+        region = region_of(environment(self._settings))
+        write_profile(self._state.aws_config, endpoint_url=self._endpoint_url(), region=region)
         if not await self._start_functions(log, limits):
             return 0
         published = self._published()
