@@ -115,22 +115,22 @@ def test_refused_requests_would_have_been_invocations_too(tmp_path: Path) -> Non
 def test_runs_at_lambdas_own_speed_count_as_they_were_billed(tmp_path: Path) -> None:
     """4 spills billed 1 s each at 1,024 MB are 4 GB-s; 4 requests on the server are 1 ms each, so 0.004 GB-s."""
     usage = usage_of(tmp_path, {"on_server": 4, "on_function": 4}, {Ran.SERVER: [0.0005] * 4})
-    web = WebFunction(invocations=4, billed_mb_ms=4 * 1024 * 1000, cold_starts=1, init_s=0.5)
+    web = WebFunction(invocations=4, billed_mb_ms=4 * 1024 * 1000)
     found = functions(usage, web, memory_mb=1024, is_like_lambda=True)
     assert found.usd == pytest.approx(8 * 2e-7 + 4.004 * 1.33334e-5)  # type: ignore[attr-defined]
 
 
 def test_the_starts_that_the_peak_needs_are_billed(tmp_path: Path) -> None:
-    """2.9 at once need 3 instances where a run takes as long there as here; 3 x 400 ms x 0.5 GB = 0.6 GB-s."""
+    """2.9 at once need 3 instances where a run takes as long there as here; 3 x 1 s x 0.5 GB = 1.5 GB-s."""
     usage = usage_of(tmp_path, {"on_server": 100, "cpu_us": 0}, {Ran.SERVER: [0.1] * 100})
-    web = WebFunction(invocations=2, billed_mb_ms=1, cold_starts=2, init_s=0.8)
+    web = WebFunction()
     without = functions_only(usage, WebFunction(), Peaks(), PRICES, memory_mb=512, is_like_lambda=False, handlers_usd=0)
     peaks = Peaks(windows=1, offered=2.9)
     found = functions_only(usage, web, peaks, PRICES, memory_mb=512, is_like_lambda=False, handlers_usd=0)
     assert found.usd is not None
     assert without.usd is not None
-    assert found.usd - without.usd == pytest.approx(3 * 0.4 * 0.5 * 1.33334e-5)
-    assert found.rests_on[2].startswith("3 starts of 400 ms")
+    assert found.usd - without.usd == pytest.approx(1.5 * 1.33334e-5)
+    assert found.rests_on[2].startswith("3 starts of 1 s")
 
 
 def test_what_no_request_ran_for_has_no_figure(tmp_path: Path) -> None:

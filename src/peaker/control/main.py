@@ -92,7 +92,7 @@ class Control:
                 usage=self._usage,
                 functions=self._functions,
                 work=open_work_table(self._state.work),
-                prices=prices,
+                settings=self._settings,
                 clock=self._clock,
             )
             limit_usd = self._settings.objective.spend_usd_per_day_max

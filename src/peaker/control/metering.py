@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 from peaker.clock import Clock
-from peaker.engines.local.cost import functions_usd, read_book
+from peaker.engines.local.cost import functions_usd, read_book, read_meter, totals
 from peaker.engines.local.state_dir import RunRecord, read_run, started_ticks, write_private
 from peaker.gate.slots import WorkerStatus
 from peaker.meter.counterfactual import latency_sum_s
 from peaker.meter.days import with_totals
 from peaker.meter.function_usage import Caller, FunctionUsage, read_functions
-from peaker.meter.price import Prices
+from peaker.meter.price import prices_of
 from peaker.meter.servers import with_servers
 from peaker.meter.usage import Ran, Usage, read_usage
 from peaker.meter.work import WINDOW_S, Tick, Window, WorkHistory
 from peaker.policy.supervision import Kind
+from peaker.settings import Settings
 from peaker.shared_table import SharedTable
 from peaker.state import StateDirectory
 
@@ -35,15 +37,16 @@ class Metering:
         usage: SharedTable,
         functions: SharedTable,
         work: SharedTable,
-        prices: Prices,
+        settings: Settings,
         clock: Clock,
     ) -> None:
         self._state = state
+        self._settings = settings
         self._slots = slots
         self._usage = usage
         self._functions = functions
         self._history = WorkHistory(work)
-        self._prices = prices
+        self._prices = prices_of(settings)
         self._clock = clock
         self._book = read_book(state, usage.made_ns)
         self._window_began_s = clock.now_s()
@@ -67,7 +70,7 @@ class Metering:
         if now_s - self._window_began_s >= WINDOW_S:
             self._end_window(now_s)
         if now_s - self._kept_at_s >= KEEP_S:
-            self._keep(functions)
+            self._keep()
             self._kept_at_s = now_s
 
     def close(self) -> None:
@@ -77,7 +80,7 @@ class Metering:
         record = read_run(self._state)
         if record is not None:
             self._note_servers(servers_there(record, is_ending=True))
-        self._keep(functions)
+        self._keep()
 
     def _tick(self, now_s: float, functions: tuple[FunctionUsage, ...]) -> Tick:
         counts = {name: self._count(name) for name in ("on_server", "on_sibling", "on_function", "refused")}
@@ -119,21 +122,9 @@ class Metering:
         )
         self._window_began_s, self._window_usage, self._ready = now_s, usage, []
 
-    def _keep(self, functions: tuple[FunctionUsage, ...]) -> None:
-        epoch_s, servers = self._clock.epoch_s(), self._book.servers
-        billed_s = servers.billed_s(epoch_s)
-        names = ("requests", "on_server", "on_sibling", "on_function", "refused")
-        totals: dict[str, float] = {name: self._count(name) for name in names}
-        totals |= {
-            "invocations": sum(one.invocations for one in functions),
-            "cold_starts": sum(one.cold_starts for one in functions),
-            "gb_seconds": sum(one.gb_seconds for one in functions),
-            "server_s": servers.seconds(epoch_s),
-            "server_billed_s": billed_s,
-            "functions_usd": functions_usd(functions, self._prices),
-            "servers_usd": self._prices.servers_usd(billed_s),
-        }
-        self._book = with_totals(self._book, totals, epoch_s)
+    def _keep(self) -> None:
+        metered = replace(read_meter(self._state, self._settings, self._clock, is_running=True), book=self._book)
+        self._book = with_totals(self._book, totals(metered), metered.until_epoch_s)
         self._write()
 
     def _write(self) -> None:

@@ -15,7 +15,7 @@ from peaker.meter.price import Prices
 from peaker.meter.servers import billed_seconds
 from peaker.meter.usage import BUCKETS, Ran, Usage, bucket_end_s
 from peaker.meter.work import WINDOW_S, Peaks
-from peaker.policy.estimate import cpu_stretch
+from peaker.policy.estimate import COLD_GUESS_S, cpu_stretch
 from peaker.units import billed_ms
 
 _BUCKET_MIDDLE = 2 ** (-1 / 32)
@@ -24,12 +24,10 @@ _BUCKET_MIDDLE = 2 ** (-1 / 32)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebFunction:
-    """What functions did for the web app: measured runs, their billed time, and their starts."""
+    """What functions did for the web app: invocations and their billed time."""
 
     invocations: int = 0
     billed_mb_ms: int = 0
-    cold_starts: int = 0
-    init_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +112,11 @@ def functions_only(
         how = "Requests take what those on functions were billed for, since none ran on a server."
     converted = max(0, requests - measured)
     mb_ms = round(converted * ms_mean * memory_mb) + (web.billed_mb_ms if measured else 0)
-    starts, init_mb_ms = _starts(web, peaks, memory_mb, usage, ms_mean)
+    starts, init_mb_ms = _starts(peaks, memory_mb, usage, ms_mean)
     usd = prices.functions_usd(requests, mb_ms + (0 if measured else init_mb_ms), prices.architecture)
     started = (
-        f"{starts} starts of {web.init_s / web.cold_starts * 1e3:.0f} ms, one for each instance that the peak needs at "
-        "once, are billed too; instances that end and start again are not counted."
+        f"{starts} starts of {COLD_GUESS_S['lambda']:g} s (an assumption: Python on Lambda), one for each "
+        "instance that the peak needs at once, are billed too; instances that end and start again are not counted."
         if starts and not measured
         else "Starts are counted only where they were measured: there would have been more."
     )
@@ -150,13 +148,13 @@ def _billed_ms_mean(usage: Usage, cpu_s: float, stretch: float) -> float:
     return sum_ms / total if total else float(billed_ms(cpu_s * stretch))
 
 
-def _starts(web: WebFunction, peaks: Peaks, memory_mb: int, usage: Usage, ms_mean: float) -> tuple[int, int]:
+def _starts(peaks: Peaks, memory_mb: int, usage: Usage, ms_mean: float) -> tuple[int, int]:
     """How many instances the peak needs at once, and what their starts are billed, in megabyte-milliseconds."""
-    if not web.cold_starts or not peaks.offered:
+    if not peaks.offered:
         return 0, 0
     server_s = mean_latency_s(usage.histograms, (Ran.SERVER, Ran.SIBLING)) or ms_mean / 1e3
     starts = max(1, math.ceil(peaks.offered * (ms_mean / 1e3) / server_s))
-    return starts, round(starts * web.init_s / web.cold_starts * 1e3 * memory_mb)
+    return starts, round(starts * COLD_GUESS_S["lambda"] * 1e3 * memory_mb)
 
 
 def latency_sum_s(counts: tuple[int, ...]) -> float:

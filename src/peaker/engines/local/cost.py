@@ -16,7 +16,7 @@ from peaker.errors import StateError
 from peaker.meter.bill import HOURS_PER_MONTH, Bill, Used, bill
 from peaker.meter.bill import Ran as RanFunctions
 from peaker.meter.counterfactual import Alternative, WebFunction, functions_only, servers_only
-from peaker.meter.days import MeterBook, for_run
+from peaker.meter.days import MeterBook, for_run, with_totals
 from peaker.meter.function_usage import Architecture, Caller, FunctionUsage, open_function_table, read_functions
 from peaker.meter.price import Prices, prices_of
 from peaker.meter.usage import Usage, open_usage_table, read_usage
@@ -25,6 +25,12 @@ from peaker.settings import Settings
 from peaker.state import StateDirectory
 
 RATE_OVER_S = 60.0
+
+_SPEED = {
+    "local": "as fast as this machine can; on Lambda, CPU time takes longer (see functions_only)",
+    "lambda": "at Lambda's speed",
+}
+"""What the billed time of functions rests on, by functions.like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +129,6 @@ def web_and_handlers(metered: Metered) -> tuple[WebFunction, float]:
         WebFunction(
             invocations=sum(one.invocations for one in web),
             billed_mb_ms=sum(one.billed_mb_ms for one in web),
-            cold_starts=sum(one.cold_starts for one in web),
-            init_s=sum(one.init_us for one in web) / 1e6,
         ),
         functions_usd(others, metered.prices),
     )
@@ -158,6 +162,7 @@ def cost_summary(metered: Metered) -> dict[str, Any]:
             "instance_type": prices.server.name,
             "architecture": prices.architecture.name.lower(),
             "published": sorted({line.published for line in so_far.lines}),
+            "functions_ran": _SPEED[settings.functions.like],
             "left_out": "load balancer, data transfer, storage, tax and the free tier",
         },
     }
@@ -180,7 +185,23 @@ def usage_report(metered: Metered) -> dict[str, Any]:
         "rates": None if metered.rates_now is None else asdict(metered.rates_now),
         "peaks": asdict(metered.work.peaks()),
         "cost": cost_summary(metered),
-        "days": metered.book.days,
+        "days": with_totals(metered.book, totals(metered), until_s).days,
+    }
+
+
+def totals(metered: Metered) -> dict[str, float]:
+    """What is added up by day (`meter.days.COUNTED`), since the run began."""
+    counters, servers, until_s = metered.usage.counters, metered.book.servers, metered.until_epoch_s
+    billed_s = servers.billed_s(until_s)
+    return {
+        **{name: counters[name] for name in ("requests", "on_server", "on_sibling", "on_function", "refused")},
+        "invocations": sum(one.invocations for one in metered.functions),
+        "cold_starts": sum(one.cold_starts for one in metered.functions),
+        "gb_seconds": sum(one.gb_seconds for one in metered.functions),
+        "server_s": servers.seconds(until_s),
+        "server_billed_s": billed_s,
+        "functions_usd": functions_usd(metered.functions, metered.prices),
+        "servers_usd": metered.prices.servers_usd(billed_s),
     }
 
 
