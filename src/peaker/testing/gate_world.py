@@ -27,7 +27,7 @@ from peaker.errors import InvokeError, Throttled
 from peaker.gate.gate import Gate
 from peaker.gate.siblings import Siblings
 from peaker.gate.slots import WorkerStatus, create_slot_table
-from peaker.interfaces import Functions
+from peaker.interfaces import Functions, StreamingFunctions
 from peaker.messages import Invocation, Reply, Response, RunNotes
 from peaker.meter.usage import Usage, UsageRow, create_usage_table, read_usage
 from peaker.settings import Settings
@@ -164,6 +164,7 @@ class World:
         *,
         work: Work,
         functions: Functions | None = None,
+        streaming: StreamingFunctions | None = None,
         siblings: Siblings | None = None,
         app: ASGIApp | None = None,
     ) -> None:
@@ -183,6 +184,7 @@ class World:
             slots=self.slots,
             usage=UsageRow(self._usage_table, 0),
             functions=functions,
+            streaming=streaming,
             siblings=siblings,
             clock=the_loop(),
             chance=random.Random(7),  # noqa: S311 - the same on every run
