@@ -46,7 +46,7 @@ class AppSection:
         "", "Path answered once by GET before instances are forked; must have no lasting effect.", OPTIONAL_PATH
     )
     listen: str = setting("127.0.0.1:8000", "Where the app is served; port 0 takes a free one.", ADDRESS)
-    ops_listen: str = setting("127.0.0.1:0", "Where /live, /ready and /status are answered.", ADDRESS)
+    ops_listen: str = setting("127.0.0.1:0", "Where /live, /ready, /status, /usage and /metrics are answered.", ADDRESS)
     trusted_proxies: list[str] = setting(
         [], "Addresses or networks whose X-Forwarded-* headers are believed.", NETWORKS
     )
