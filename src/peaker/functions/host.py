@@ -118,7 +118,6 @@ class FunctionHost:
                 published=published,
                 meter=FunctionMeter(self._state.function_usage, self._settings.functions.architecture),
             )
-            key = load_or_create_key(self._state.credentials)
             self._events = MemoryEvents(service.invocations.run, log=log, clock=self._clock)
             service.events = self._events
             catalogue = Catalogue([function.spec for function in self._functions], published, self._surroundings())
@@ -128,7 +127,6 @@ class FunctionHost:
             gc.collect()
             gc.freeze()
             link_newest(self._state.invoke_socket, private.path)
-            write_profile(self._state.aws_config, endpoint_url=self._endpoint_url(), region=published.region)
             self._control.set_status(Status.READY)
             await self._stop.wait()
             self._control.set_status(Status.DRAINING)

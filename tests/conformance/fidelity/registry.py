@@ -8,13 +8,14 @@ them on Peaker, `benchmarks/fidelity` on other tools, and `page.py` writes docs/
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-MODULES = ("context", "environment", "results", "errors", "logs", "invocations")
+MODULES = ("context", "environment", "results", "errors", "logs", "invocations", "api_errors")
 """Where behaviours stand, in the order of the page."""
 
 
@@ -130,5 +131,8 @@ def refused(endpoint: Endpoint, kind: str, status: int, function: str = "deeds",
 
 
 def forget_instance(endpoint: Endpoint, function: str = "deeds") -> None:
-    """End the idle instance: the next invocation is a cold start."""
-    assert invoke(endpoint, function, do="leave at once", code=1).error == "Unhandled"
+    """End the idle instance: the next invocation is a cold start. How the end is answered is another check's."""
+    from botocore.exceptions import ClientError
+
+    with contextlib.suppress(ClientError):
+        invoke(endpoint, function, do="leave at once", code=1)
