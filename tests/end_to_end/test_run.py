@@ -108,9 +108,9 @@ def test_status_tells_where_everything_is(shop: PeakerRun) -> None:
     assert "worker-0" in text
     lines = [line.split() for line in text.splitlines()]
     assert ["instances", "now", "waiting", "starting", "busy", "idle", "spares", "ending"] in lines
-    assert [line[0] for line in lines if len(line) > 1 and line[1].isdigit() and "shop-web" in line[0]] == [
-        "shop-web"
-    ] * 2
+    assert [line[0] for line in lines if len(line) > 1 and line[1].isdigit() and "shop-web" in line[0]] == ["shop-web"]
+    assert ["cost", "so", "far", "dollars"] in lines
+    assert any(line[:3] == ["as", "it", "ran"] and "ec2.c7g.large" in line for line in lines)
     assert "{" not in text
 
 
@@ -173,6 +173,15 @@ def test_the_ops_port_answers_beside_the_app(shop: PeakerRun) -> None:
     assert get(f"{ops}/ready")[:2] == (200, b'{"ready": true}\n')
     status, body, _ = get(f"{ops}/status")
     assert (status, json.loads(body)["app"]) == (200, "shop")
+    status, body, _ = get(f"{ops}/usage")
+    used = json.loads(body)
+    assert status == 200
+    assert used["servers"]["billed_seconds"] >= 60
+    assert sum(day["requests"] for day in used["days"].values()) <= used["requests"]["requests"]
+    assert used["cost"]["usd"] == pytest.approx(sum(line["usd"] for line in used["cost"]["lines"]))
+    status, body, headers = get(f"{ops}/metrics")
+    assert (status, headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert b'peaker_requests_total{ran="server"} ' in body
     assert get(f"{ops}/live", host="attacker.example")[0] == 403
     assert get(f"{ops}/nothing")[0] == 404
 
