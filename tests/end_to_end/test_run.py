@@ -335,6 +335,7 @@ def test_stop_ends_an_app_with_and_without_its_supervisor(tmp_path: Path) -> Non
     [
         ("in_flight_max = 4", "in_flight_max = 0", "peaker.toml:12: servers.in_flight_max = 0 is not allowed"),
         ("workers = 1", "worker = 1", "peaker.toml:11: unknown key 'worker' in [servers]. Did you mean 'workers'?"),
+        ("workers = 1", 'workers = 1\ninstance_type = "c7g.mega"', "servers.instance_type = 'c7g.mega': there is no price"),
         ("count_max = 3", "count_min = 4\ncount_max = 3", "servers.count_min = 4 is above servers.count_max = 3"),
         ("spill = true", 'spill = "yes"', "peaker.toml:5: app.spill = 'yes' is not true or false"),
     ],
