@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -16,7 +17,10 @@ import botocore.config
 import botocore.exceptions
 import pytest
 
-from peaker.messages import Request
+from peaker.errors import DeadlineExceeded, FunctionCrashed, InvocationRefused, Unavailable
+from peaker.gate.spill import InvokeClient
+from peaker.http1 import Address
+from peaker.messages import Invocation, Request
 from peaker.settings import AppSection, FunctionSection, FunctionsSection, RouteSection, Settings
 from peaker.testing.hosts import RunningHost
 from peaker.wire.http_api import request_to_event, result_to_response
@@ -114,6 +118,13 @@ def text_of(path: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_a_streamed_response_has_its_head_its_body_and_an_end(client: Any) -> None:
     streamed = Streamed(client, "/shape", pieces="10,70000,0,5", status="201")
     body = streamed.body()
@@ -196,7 +207,7 @@ def test_an_instance_that_dies_in_the_middle_ends_the_stream_with_an_error(clien
     assert Streamed(client, "/shape", pieces="3").body() == b"0:\x00", "the next has an instance of its own"
 
 
-def test_a_stream_is_ended_at_the_functions_time_limit() -> None:
+def test_a_stream_is_ended_at_the_functions_time_limit(tmp_path: Path) -> None:
     settings = Settings(
         app=AppSection(name="shapes", web="streaming_shapes:app", spill=True),
         functions=FunctionsSection(timeout_s=0.5),
@@ -213,6 +224,13 @@ def test_a_stream_is_ended_at_the_functions_time_limit() -> None:
         streamed = Streamed(client, "/sleeps")
         assert streamed.body() == b"before"
         assert streamed.complete["ErrorCode"] == "Sandbox.Timedout"
+
+        # Held back by its client it is late as well: what was on the way comes, then why there is no more.
+        slow = Streamed(client, "/endless", notes=str(tmp_path / "notes"))
+        pid = int(wait_for(lambda: text_of(tmp_path / "notes").split())[0])
+        wait_for(lambda: not is_running(pid))
+        assert len(slow.body()) < 16_000_000
+        assert slow.complete["ErrorCode"] == "Sandbox.Timedout"
 
 
 def test_a_client_that_leaves_is_told_to_the_app_whose_instance_serves_on(client: Any, tmp_path: Path) -> None:
@@ -267,3 +285,75 @@ def test_an_instance_killed_from_outside_in_the_middle_ends_the_stream_with_an_e
     while streamed.piece():
         pass
     assert streamed.complete["ErrorCode"] == "Runtime.ExitError"
+
+
+FRAMEWORKS = ["streaming_starlette:app", "streaming_flask:app"]
+
+
+@pytest.mark.parametrize("target", FRAMEWORKS)
+def test_what_frameworks_stream_comes_as_it_is_made_and_ends_when_the_client_leaves(
+    target: str, tmp_path: Path
+) -> None:
+    """1. A piece comes while the app waits. 2. A client leaves while it waits in `send`. 3. The next is in step."""
+    settings = Settings(app=AppSection(name="shapes", web=target, spill=True), directory=str(APPS))
+    with RunningHost(settings) as host:
+        client = boto3.client(
+            "lambda",
+            endpoint_url=host.url,
+            region_name="eu-central-1",
+            aws_access_key_id=host.key.access_key_id,
+            aws_secret_access_key=host.key.secret_access_key,
+        )
+        until, notes = tmp_path / "until", tmp_path / "notes"
+        waiting = Streamed(client, "/waits", until=str(until))
+        assert waiting.piece() == b"first "
+        until.touch()
+        assert waiting.body() == b"last"
+        assert dict(waiting.head[1])[b"content-type"].startswith(b"text/plain")
+
+        leaving = Streamed(client, "/endless", notes=str(notes))
+        assert leaving.piece()
+        leaving.leave()
+        wait_for(lambda: "ended" in text_of(notes))
+        again = Streamed(client, "/waits", until=str(until))
+        assert again.body() == b"first last"
+        assert "ErrorCode" not in again.complete
+
+
+def test_the_gates_client_tells_refusals_from_failures(host: RunningHost, tmp_path: Path) -> None:
+    """Over the private socket, as a gate does it: what was not started may be sent again, all else may not."""
+
+    async def scenario() -> None:
+        client = InvokeClient(Address(unix=host.state.invoke_socket_of(1)))
+
+        def call(path: str, function: str = WEB, timeout_s: float = 20.0, **query: str) -> Invocation:
+            return Invocation(function=function, payload=event(path, **query), request_id="r", timeout_s=timeout_s)
+
+        async def whole(invocation: Invocation) -> bytes:
+            reply = await client.invoke_streaming(invocation)
+            try:
+                found = b""
+                while part := await reply.read():
+                    found += part
+                assert reply.billed_ms >= 1
+                return found
+            finally:
+                reply.close()
+
+        assert (await whole(call("/shape", pieces="3"))).endswith(bytes(8) + b"0:\x00")
+        with pytest.raises(InvocationRefused):
+            await whole(call("/shape", function="nobody"))
+        with pytest.raises(FunctionCrashed, match=r"Runtime\.ExitError"):
+            await whole(call("/dies", by="SIGKILL"))
+        with pytest.raises(DeadlineExceeded):
+            await whole(call("/sleeps", timeout_s=0.3))
+        client.close()
+
+    asyncio.run(scenario())
+    with pytest.raises(Unavailable):
+        asyncio.run(unreachable(tmp_path / "nobody.sock"))
+
+
+async def unreachable(path: Path) -> None:
+    invocation = Invocation(function=WEB, payload=b"{}", request_id="r", timeout_s=1)
+    await InvokeClient(Address(unix=path)).invoke_streaming(invocation)

@@ -18,6 +18,9 @@ from peaker.units import KIB
 from peaker.wire.response_stream import CHUNK_BYTES_MAX, HTTP_INTEGRATION, http_prelude
 
 _READ_BYTES = 4 * KIB
+_AT_ONCE_BYTES_MAX = 256 * KIB
+"""A host that reads as fast as the app writes never makes it wait: after so much, the loop gets its turn."""
+
 _CHUNK_HEAD = {"kind": "chunk"}
 
 
@@ -31,6 +34,7 @@ class FrameWriter:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._rest: asyncio.Task[None] | None = None
+        self._sent_at_once = 0
         self.is_broken = False
 
     async def write(self, frame: bytes) -> None:
@@ -38,7 +42,12 @@ class FrameWriter:
         while self._rest is not None:
             await asyncio.shield(self._rest)
         sent = self._send(frame)
-        if sent < len(frame) and not self.is_broken:
+        self._sent_at_once += sent
+        if sent == len(frame) and self._sent_at_once >= _AT_ONCE_BYTES_MAX:
+            self._sent_at_once = 0
+            await asyncio.sleep(0)
+        elif sent < len(frame) and not self.is_broken:
+            self._sent_at_once = 0
             self._rest = asyncio.get_running_loop().create_task(self._send_rest(memoryview(frame)[sent:]))
             await asyncio.shield(self._rest)
 
@@ -145,4 +154,3 @@ class Streaming:
         self._reading = None
         if any(head["kind"] == "gone" for head, _ in self._reader.feed(data)):
             exchange.client_gone()
-

@@ -183,6 +183,8 @@ class Exchange:
         """Take one message of the response; messages out of order raise RuntimeError, as in a server."""
         kind = message["type"]
         if self.is_gone:
+            # A generator that never waits would keep the loop to itself, and its app would never hear of it.
+            await asyncio.sleep(0)
             return
         if self.status == 0:
             if kind != "http.response.start":

@@ -85,6 +85,8 @@ class AccessLog:
             "waited_ms": round(unusual.waited_s * 1000, 3),
             "cold": unusual.cold,
         }
+        if unusual.streams and exchange.is_complete:
+            line["streamed_ms"] = round(exchange.streamed_s * 1000, 3)  # after the first byte, where latency ends
         if unusual.refused_because:
             line["refused"] = unusual.refused_because
         self._pending += json.dumps(line).encode() + b"\n"
