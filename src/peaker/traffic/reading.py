@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from peaker.errors import LogError
-from peaker.traffic.counts import looks_like_counts
+from peaker.traffic.counts import looks_like_counts, read_counts
 from peaker.traffic.line_reader import Part, read_lines
 from peaker.traffic.log_formats.known import find_format, named_format
 from peaker.traffic.log_formats.pattern import LineFormat, PatternFormat
@@ -30,9 +31,11 @@ from peaker.traffic.sources import (
     range_blocks,
     read_some,
 )
-from peaker.traffic.summing_up import SourceRead, counted_traffic, logged_traffic
+from peaker.traffic.summing_up import SourceRead, TableRead, counted_traffic, logged_traffic
+from peaker.traffic.trace import file_step_and_start
 
 RANGE_BYTES = 32 << 20
+RANGE_BYTES_MIN = 4 << 10
 PARALLEL_BYTES_MIN = 96 << 20
 """Below this, starting processes costs more than they save."""
 
@@ -85,8 +88,8 @@ def read_traffic(
 
     `format` is a name of `known.MAKERS`, `counts`, `cloudwatch` or an nginx `log_format` string; without it the first
     lines tell. `progress` is called with the bytes done and all bytes, None where a stream does not tell its length.
-    `processes` is for large plain files; without it one a core, at most eight. `step_s` is the step of a `count` table
-    that does not tell it. With several processes the caller's main module must be importable, as for any
+    `processes` is for plain files; without it large ones are read by one a core, at most eight. `step_s` is the step of
+    a `count` table that does not tell it. With several processes the main module must be importable, as for any
     multiprocessing in Python.
 
     Raises:
@@ -103,7 +106,7 @@ def read_traffic(
         raise LogError(f"this is a table of counts and {other} is a log: read one or the other.", where=tables[0].name)
     meter = _Meter(progress, looked)
     if tables:
-        return counted_traffic([(s.name, s.origin, _stream(s), s.head) for s in tables], step_s, meter.seen)
+        return counted_traffic([_read_table(source, meter) for source in tables], step_s)
     if all(source.line_format is _UNKNOWN for source in filled):
         raise LogError(
             "no known format fits its first lines.",
@@ -135,17 +138,17 @@ class _Meter:
 def _look(origin: Path | BinaryIO, format_name: str | None) -> _Source:
     name = str(origin) if isinstance(origin, Path) else str(getattr(origin, "name", "standard input"))
     try:
-        stream = expanded(origin.open("rb") if isinstance(origin, Path) else origin, name)
-        head = read_some(stream, SAMPLE_BYTES, name)
-        if len(head) == SAMPLE_BYTES and b"\n" not in head:  # a first line so long tells no format
-            head += read_some(stream, 2 * LINE_BYTES_MAX, name)
+        with ExitStack() as stack:
+            file = stack.enter_context(origin.open("rb")) if isinstance(origin, Path) else origin
+            stream = expanded(file, name)
+            head = read_some(stream, SAMPLE_BYTES, name)
+            if len(head) == SAMPLE_BYTES and b"\n" not in head:  # a first line so long tells no format
+                head += read_some(stream, 2 * LINE_BYTES_MAX, name)
         is_plain = isinstance(origin, Path) and not is_compressed(origin)
     except OSError as error:
         raise LogError(f"it cannot be read: {error.strerror}.", where=name) from error
     except BrokenSource:
         return _Source(name, origin, b"", None, is_plain_file=False)
-    if isinstance(origin, Path):
-        stream.close()
     line_format = _format_of(head, format_name, name)
     return _Source(name, origin, head, line_format, is_plain, None if isinstance(origin, Path) else stream)
 
@@ -167,14 +170,25 @@ def _format_of(head: bytes, format_name: str | None, name: str) -> LineFormat | 
     return find_format(whole_lines) or _UNKNOWN
 
 
-def _stream(source: _Source) -> BinaryIO:
+@contextmanager
+def _table_stream(source: _Source) -> Iterator[BinaryIO]:
     """What follows the head."""
     if source.stream is not None:
-        return source.stream
+        yield source.stream
+        return
     assert isinstance(source.origin, Path)
-    stream = expanded(source.origin.open("rb"), source.name)
-    read_some(stream, len(source.head), source.name)
-    return stream
+    with source.origin.open("rb") as file:
+        stream = expanded(file, source.name)
+        read_some(stream, len(source.head), source.name)
+        yield stream
+
+
+def _read_table(source: _Source, meter: _Meter) -> TableRead:
+    with _table_stream(source) as stream:
+        table = read_counts(stream, source.head, source.name)
+    meter.seen(table.bytes_read)
+    step_s, start = file_step_and_start(source.origin) if isinstance(source.origin, Path) else (None, None)
+    return TableRead(source.name, table, step_s, start)
 
 
 def _read_all(
@@ -188,7 +202,7 @@ def _read_all(
     size = sum(source.origin.stat().st_size for source in plain if isinstance(source.origin, Path))
     count = processes if processes is not None else min(PROCESSES_MAX, len(os.sched_getaffinity(0)))
     reads = [SourceRead(source.name, source.line_format) for source in sources]
-    if size < PARALLEL_BYTES_MIN or count < 2:
+    if count < 2 or (processes is None and size < PARALLEL_BYTES_MIN):
         for source, read in zip(sources, reads, strict=True):
             read.add(_read_stream(source, meter, tries_others=tries_others))
         return reads
@@ -198,20 +212,20 @@ def _read_all(
             if not source.is_plain_file:
                 read.add(_read_stream(source, meter, tries_others=tries_others))
                 continue
-            for part in pool.map(_read_range, _ranges(source, tries_others=tries_others)):
+            for part in pool.map(_read_range, _ranges(source, count, tries_others=tries_others)):
                 meter.seen(part.bytes_read)
                 read.add(part)
     return reads
 
 
-def _ranges(source: _Source, *, tries_others: bool) -> list[_Range]:
+def _ranges(source: _Source, processes: int, *, tries_others: bool) -> list[_Range]:
     assert isinstance(source.origin, Path)
     assert source.line_format is not None
     size = source.origin.stat().st_size
-    starts = range(0, size, RANGE_BYTES)
+    length = min(RANGE_BYTES, max(RANGE_BYTES_MIN, size // processes + 1))
+    starts = range(0, size, length)
     return [
-        _Range(source.origin, start, min(size, start + RANGE_BYTES), source.line_format, tries_others)
-        for start in starts
+        _Range(source.origin, start, min(size, start + length), source.line_format, tries_others) for start in starts
     ]
 
 
@@ -222,9 +236,12 @@ def _read_range(task: _Range) -> Part:
 def _read_stream(source: _Source, meter: _Meter, *, tries_others: bool) -> Part:
     assert source.line_format is not None
     if not isinstance(source.origin, Path):
-        stream = _stream(source)
+        assert source.stream is not None
         return read_lines(
-            blocks(stream, source.name, source.head), source.line_format, tries_others=tries_others, seen=meter.seen
+            blocks(source.stream, source.name, source.head),
+            source.line_format,
+            tries_others=tries_others,
+            seen=meter.seen,
         )
     with source.origin.open("rb") as file:
         at = 0

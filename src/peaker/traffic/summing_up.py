@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from peaker.errors import LogError
 from peaker.traffic.columns import Zones
-from peaker.traffic.counts import Counts, count_trace, read_counts
+from peaker.traffic.counts import Counts, count_trace
 from peaker.traffic.histogram import Histogram
 from peaker.traffic.line_reader import Part, Reports
 from peaker.traffic.log_formats.pattern import LineFormat
@@ -30,7 +28,6 @@ from peaker.traffic.requests import (
     Unreadable,
 )
 from peaker.traffic.steps import COARSE_STEP_S
-from peaker.traffic.trace import file_step_and_start
 
 _OUT_OF_ORDER = "{:,} lines are more than a minute older than the line before: the log is not in time order."
 _ONLY_COUNTS = "the source tells only how many requests came"
@@ -217,26 +214,29 @@ def _notes(
     return notes
 
 
-def counted_traffic(
-    tables: Sequence[tuple[str, Path | BinaryIO, BinaryIO, bytes]], step_s: float | None, seen: Callable[[int], None]
-) -> tuple[Traffic, ReadingReport]:
+@dataclass(frozen=True, slots=True)
+class TableRead:
+    """One table of counts, and what its file's name or index says of its step and begin."""
+
+    name: str
+    table: Counts
+    step_s: float | None
+    start: datetime | None
+
+
+def counted_traffic(tables: Sequence[TableRead], step_s: float | None) -> tuple[Traffic, ReadingReport]:
     """The traffic of tables of counts; several must have times, and are put together.
 
     Raises:
-        LogError: a table is none of requests, there is no request in it, or several have no times.
+        LogError: there is no request in it, or several have no times.
     """
-    names = tuple(name for name, _, _, _ in tables)
-    read = []
-    for name, _, stream, head in tables:
-        with stream:
-            read.append(read_counts(stream, head, name))
-        seen(read[-1].bytes_read)
+    names = tuple(each.name for each in tables)
+    read = [each.table for each in tables]
     if len(read) > 1 and not all(table.time_s for table in read):
         raise LogError("several tables are read together only if each line has a time.", where=", ".join(names))
     start: datetime | None = None
-    if isinstance(tables[0][1], Path) and not read[0].time_s:
-        found_step_s, start = file_step_and_start(tables[0][1])
-        step_s = step_s or found_step_s
+    if not read[0].time_s:
+        step_s, start = step_s or tables[0].step_s, tables[0].start
     trace, gaps = count_trace(_together(read), names[0], step_s, start)
     if not trace.total:
         raise LogError("there is no request in it: every step is 0 or a gap.", where=", ".join(names))

@@ -53,7 +53,6 @@ _GROUPS = {
     "request_uri": "target",
 }
 _TIMES = {"time_local": "clf", "time_iso8601": "iso", "msec": "number"}
-_LIST = rb"[^ ,\n]++(?:(?:, | : )[^ ,\n]++)*+"
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _BARE_REQUEST = rb"(?P<method>[A-Z]++) (?P<target>[^ ?,\n]*+)[^,\n]*+"
 
@@ -120,14 +119,16 @@ def _value(variable: str, after: str, names: list[str]) -> bytes:
     if after.startswith('"'):
         value = QUOTED
     elif variable.startswith("upstream_"):
-        value = _LIST
+        one = rb"[^ ,\n" + re.escape(after[:1].encode()) + rb"]++"
+        value = one + rb"(?:(?:, | : )" + one + rb")*+"
     elif after.startswith(" ["):
         value = rb"[^\[\n]*?"  # a user's name may hold blanks
     else:
         value = rb"[^" + re.escape(after[:1].encode() or b" ") + rb"\n]*+"
     group = _GROUPS.get(variable)
     if variable == "request_uri":
-        return rb"(?P<target>[^ ?\"\n]*+)[^ \"\n]*+"
+        end = re.escape(after[:1].encode() or b" ")
+        return rb"(?P<target>[^ ?\n" + end + rb"]*+)[^\n" + end + rb"]*+"
     if group is None or variable in names:
         return value
     if group == "time":
