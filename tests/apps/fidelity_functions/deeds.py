@@ -35,26 +35,16 @@ class MuteError(Exception):
 
 
 def _context(_, context):
-    client = context.client_context
-    return {
-        "function_name": context.function_name,
-        "function_version": context.function_version,
-        "invoked_function_arn": context.invoked_function_arn,
-        "memory_limit_in_mb": context.memory_limit_in_mb,
-        "aws_request_id": context.aws_request_id,
-        "log_group_name": context.log_group_name,
-        "log_stream_name": context.log_stream_name,
-        "identity": [context.identity.cognito_identity_id, context.identity.cognito_identity_pool_id],
-        "client_context": None
-        if client is None
-        else {
-            "custom": client.custom,
-            "env": client.env,
-            "app_title": client.client.app_title if client.client else None,
-        },
-        "remaining_ms": context.get_remaining_time_in_millis(),
-        "tenant_id": getattr(context, "tenant_id", "absent"),
-    }
+    names = ["function_name", "function_version", "invoked_function_arn", "memory_limit_in_mb", "aws_request_id"]
+    names += ["log_group_name", "log_stream_name", "tenant_id"]
+    told = {name: getattr(context, name, "absent") for name in names}
+    identity, client = getattr(context, "identity", None), getattr(context, "client_context", "absent")
+    told["identity"] = identity and [identity.cognito_identity_id, identity.cognito_identity_pool_id]
+    told["client_context"] = client
+    if hasattr(client, "custom"):
+        app = client.client.app_title if client.client else None
+        told["client_context"] = {"custom": client.custom, "env": client.env, "app_title": app}
+    return told
 
 
 def _remaining(event, context):

@@ -15,6 +15,8 @@ PAGE = Path(__file__).parents[3] / "docs" / "reference" / "lambda-fidelity.md"
 MEASURED = Path(__file__).parent / "measured.json"
 """What `benchmarks/fidelity` found on other tools: by tool its version, date and, by behaviour, "yes" or the reason."""
 
+NOT_RUN = "not run"
+
 HEAD = """# How true the local Lambda is
 
 <!-- Written by tests/conformance/fidelity/page.py from the behaviours beside it; do not edit. -->
@@ -44,7 +46,7 @@ def _summary(behaviours: list[Behaviour], tools: dict[str, Any]) -> list[str]:
     lines = ["| tool | version | run on | as Lambda |", "|---|---|---|---|"]
     lines.append(f"| Peaker | this one | every change | {same} of {len(behaviours)} |")
     for name, tool in tools.items():
-        tried = [one for one in behaviours if one.id in tool["results"]]
+        tried = [one for one in behaviours if not tool["results"].get(one.id, NOT_RUN).startswith(NOT_RUN)]
         count = sum(tool["results"][one.id] == "yes" for one in tried)
         lines.append(f"| {name} | {tool['version']} | {tool['date']} | {count} of {len(tried)} |")
     notes = [f"{name}: {tool['note']}" for name, tool in tools.items() if tool.get("note")]
@@ -68,8 +70,8 @@ def _row(one: Behaviour, tools: dict[str, Any]) -> str:
 
 
 def _cell(found: str | None) -> str:
-    if found is None:
-        return "not tried"
+    if found is None or found.startswith(NOT_RUN):
+        return found or "not run"
     return "yes" if found == "yes" else "no"
 
 
@@ -77,7 +79,7 @@ def _reasons(behaviours: list[Behaviour], tools: dict[str, Any]) -> list[str]:
     """What was seen where a check failed on another tool."""
     lines = ["## What was seen instead", ""]
     for name, tool in tools.items():
-        failed = [one for one in behaviours if tool["results"].get(one.id, "yes") != "yes"]
+        failed = [one for one in behaviours if _cell(tool["results"].get(one.id)) == "no"]
         if failed:
             lines += [f"### {name}", "", "| behaviour | seen |", "|---|---|"]
             lines += [f"| {one.what} | {_quoted(tool['results'][one.id])} |" for one in failed]
