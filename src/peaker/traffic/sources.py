@@ -259,31 +259,29 @@ def range_blocks(path: Path, start: int, end: int) -> Iterator[Block]:
         yield from _with_rest(_own_lines(file, str(path), rest, at, end))
 
 
-def _own_lines(file: BinaryIO, name: str, rest: bytes, at: int, end: int) -> Iterator[Block]:
-    while at < end:
-        piece = read_some(file, min(BLOCK_BYTES, end - at), name)
+def _own_lines(file: BinaryIO, name: str, first: bytes, at: int, end: int) -> Iterator[Block]:
+    """The lines of `first` and of what follows up to `end`; the last may go beyond it."""
+    rest, piece, is_passed_over = b"", first, False
+    while piece or at < end:
         if not piece:
-            break
-        at += len(piece)
-        data = rest + piece
+            piece = read_some(file, min(BLOCK_BYTES, end - at), name)
+            at += len(piece)
+            if not piece:
+                break
+        data, piece = rest + piece, b""
+        if is_passed_over:
+            newline = data.find(b"\n")
+            is_passed_over, data = newline < 0, data[newline + 1 :] if newline >= 0 else b""
         newline = data.rfind(b"\n")
+        rest = data[newline + 1 :]
         if newline >= 0:
             yield Block(data[:newline])
-            rest = data[newline + 1 :]
-        elif len(data) > LINE_BYTES_MAX:
-            yield Block(data[:_EXAMPLE_BYTES], too_long=True)
-            rest = b""
-            while at < end and b"\n" not in rest:
-                rest = read_some(file, min(BLOCK_BYTES, end - at), name)
-                at += len(rest)
-            if b"\n" not in rest:
-                return
-            rest = rest[rest.find(b"\n") + 1 :]
-        else:
-            rest = data
+        if len(rest) > LINE_BYTES_MAX:
+            yield Block(rest[:_EXAMPLE_BYTES], too_long=True)
+            rest, is_passed_over = b"", True
     if rest:
         line = rest + file.readline(LINE_BYTES_MAX + 1)
         if len(line) > LINE_BYTES_MAX:
             yield Block(line[:_EXAMPLE_BYTES], too_long=True)
         else:
-            yield Block(line.rstrip(b"\n"), is_rest=True)
+            yield Block(line.removesuffix(b"\n"), is_rest=True)

@@ -13,8 +13,8 @@ from peaker.traffic.log_formats.request_csv import request_csv
 Maker = Callable[[bytes], LineFormat | None]
 """Makes a reader from the first lines of a log; None where they cannot be in this format."""
 
-SHARE_READ_MIN = 0.5
-"""Of the first lines, before a log is said to be in a format."""
+SHARE_READ_MIN = 0.1
+"""Of the first lines, before a log is said to be in a format: formats are strict, and logs are dirty."""
 
 
 def _fixed(line_format: LineFormat) -> Maker:
@@ -56,7 +56,7 @@ def named_format(name: str, sample: bytes, source: str) -> LineFormat:
 
 
 def find_format(sample: bytes) -> LineFormat | None:
-    """The format that reads the largest share of these lines, at least half; None where none does."""
+    """The format that reads the largest share of these lines, at least a tenth; None where none does."""
     best: tuple[float, LineFormat | None] = (SHARE_READ_MIN, None)
     for maker in MAKERS.values():
         made = maker(sample)
