@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 
 from peaker.errors import MissingExtraError
@@ -9,13 +10,13 @@ from peaker.errors import MissingExtraError
 _PACKAGES = {"plan": ("numpy", "numba", "matplotlib")}
 
 
-def require_extra(extra: str, *, purpose: str) -> None:
-    """Do nothing if `peaker[extra]` is installed.
+def require_extra(extra: str, *, purpose: str, finds: Callable[[str], object | None] = find_spec) -> None:
+    """Do nothing if `peaker[extra]` is installed; `finds` gives None for a package that is not.
 
     Raises:
         MissingExtraError: names what is missing and the command that installs it.
     """
-    missing = [package for package in _PACKAGES[extra] if find_spec(package) is None]
+    missing = [package for package in _PACKAGES[extra] if finds(package) is None]
     if missing:
         raise MissingExtraError(
             f"{purpose} needs {', '.join(missing)}, not installed here.", remedy=f"Run: pip install 'peaker[{extra}]'"

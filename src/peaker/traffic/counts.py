@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -254,8 +253,11 @@ def on_a_grid(table: Counts, step_s: float | None) -> tuple[NDArray[np.int64], f
 
 
 def _usual(distances: NDArray[np.float64]) -> float:
-    """The most frequent distance; a longer one that is no multiple of it comes from a pause, a shorter from a shift."""
-    return float(Counter(np.round(distances, 3).tolist()).most_common(1)[0][0])
+    """The shortest distance that at least a tenth of all have: a longer one is a pause, a rare shorter one a shift."""
+    lengths, counts = np.unique(np.round(distances, 3), return_counts=True)
+    return (
+        float(lengths[counts * 10 >= len(distances)][0]) if (counts * 10 >= len(distances)).any() else float(lengths[0])
+    )
 
 
 def count_trace(
