@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from urllib.parse import parse_qs, unquote
 
 from peaker.errors import (
@@ -20,7 +21,7 @@ from peaker.errors import (
     InvokeError,
     Throttled,
 )
-from peaker.wire.function_names import LATEST, parse_name
+from peaker.wire.function_names import LATEST, Named, parse_name
 from peaker.wire.lambda_errors import InvokeApiError, invalid_parameter, not_json, violated
 
 LOG_TAIL_BYTES = 4096
@@ -75,16 +76,9 @@ def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCa
     Raises:
         InvokeApiError: the path is not of this API, or a parameter has a value that it cannot have.
     """
-    path, _, query = target.partition("?")
-    found = _PATH.fullmatch(path)
-    is_streaming = found is None
-    found = found or _STREAMING_PATH.fullmatch(path)
-    if found is None:
-        raise InvokeApiError(404, UNKNOWN_OPERATION, f"No operation at {path[:200]}.")
+    named, is_streaming = _parse_target(target)
     if method != "POST":
         raise InvokeApiError(405, "MethodNotAllowedException", f"{method} is not allowed here; allowed: POST.")
-    qualifier = parse_qs(query).get("Qualifier", [""])[0] if query else ""
-    named = parse_name(unquote(found[1]), qualifier)
     _check_content(headers)
     if "x-amz-tenant-id" in headers:
         # An instance serves whoever comes, so a promise to keep tenants apart could not be held.
@@ -105,6 +99,19 @@ def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCa
         trace_id=headers.get("x-amzn-trace-id", ""),
         deadline_s=_deadline_s(headers.get("x-peaker-deadline-ms")),
     )
+
+
+@lru_cache(maxsize=512)
+def _parse_target(target: str) -> tuple[Named, bool]:
+    """Who is called, and whether the response is to be streamed; the gate sends the same few over and over."""
+    path, _, query = target.partition("?")
+    found = _PATH.fullmatch(path)
+    is_streaming = found is None
+    found = found or _STREAMING_PATH.fullmatch(path)
+    if found is None:
+        raise InvokeApiError(404, UNKNOWN_OPERATION, f"No operation at {path[:200]}.")
+    qualifier = parse_qs(query).get("Qualifier", [""])[0] if query else ""
+    return parse_name(unquote(found[1]), qualifier), is_streaming
 
 
 def _kind(value: str, *, is_streaming: bool) -> InvocationType:
@@ -130,7 +137,7 @@ def _deadline_s(value: str | None) -> float | None:
 
 def _check_content(headers: Mapping[str, str]) -> None:
     content_type = headers.get("content-type", "")
-    if _NO_JSON.fullmatch(content_type.partition(";")[0].strip().lower()):
+    if content_type != "application/json" and _NO_JSON.fullmatch(content_type.partition(";")[0].strip().lower()):
         raise not_json(content_type)
     if (encoding := headers.get("content-encoding", "identity")) != "identity":
         raise not_json(f"{content_type or 'application/json'}, encoded as {encoding}")
