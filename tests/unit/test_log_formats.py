@@ -84,7 +84,9 @@ def test_a_format_may_be_given_as_in_log_format() -> None:
     assert dict(traffic.routes[0].status_classes) == {2: 1}
 
 
-@pytest.mark.parametrize("wrong", ["$remote_addr $status", "$time_local $msec $request", "$status [$time_local] $status"])
+@pytest.mark.parametrize(
+    "wrong", ["$remote_addr $status", "$time_local $msec $request", "$status [$time_local] $status"]
+)
 def test_a_log_format_without_exactly_one_time_is_refused(wrong: str) -> None:
     with pytest.raises(LogError, match="exactly one time"):
         read(COMMON, format=wrong)
@@ -210,7 +212,13 @@ def test_json_of_api_gateway_and_of_lambda() -> None:
     assert traffic.service_time is not None
     assert traffic.service_time.mean == pytest.approx(0.04)
     assert traffic.routes[0].pattern == "/pets/{}"
-    metrics = {"durationMs": 101.5, "billedDurationMs": 300, "memorySizeMB": 512, "maxMemoryUsedMB": 33, "initDurationMs": 116.7}
+    metrics = {
+        "durationMs": 101.5,
+        "billedDurationMs": 300,
+        "memorySizeMB": 512,
+        "maxMemoryUsedMB": 33,
+        "initDurationMs": 116.7,
+    }
     report = {"time": "2024-03-13T18:56:24.046Z", "type": "platform.report", "record": {"metrics": metrics}}
     start = {"time": "2024-03-13T18:56:23Z", "type": "platform.start", "record": {}}
     traffic, account = read(json.dumps(start) + "\n" + json.dumps(report) + "\n")
@@ -290,7 +298,9 @@ def test_s3_haproxy_lambda_and_api_gateway_csv_lines() -> None:
         "Sep 25 06:05:27 host haproxy[6801]: 4.3.2.1:55008 [25/Sep/2024:06:05:27.584] ft~ bk/abc 0/0/0/72/80 200 7456 "
         '- - ---- 5/4/0/1/0 0/0 {a|b} "POST /user/ HTTP/1.1"\n'
     )
-    traffic, report = read(haproxy + haproxy.replace("bk/abc 0/0/0/72", "bk/<NOSRV> 0/-1/-1/-1").replace(" 200 ", " 403 "))
+    traffic, report = read(
+        haproxy + haproxy.replace("bk/abc 0/0/0/72", "bk/<NOSRV> 0/-1/-1/-1").replace(" 200 ", " 403 ")
+    )
     assert (report.used, traffic.excluded_count(Kind.NOT_PASSED_ON)) == (1, 1)
     assert traffic.service_time is not None
     assert traffic.service_time.mean == pytest.approx(0.072)

@@ -76,7 +76,7 @@ def find_peaks(counts: NDArray[np.int64], step_s: float, start: datetime | None)
                 duration_s=(end - begin) * bin_s,
                 highest_per_s=float(scaled[top]) / bin_s,
                 level_per_s=base / bin_s,
-                rise_s=_rise_s(fine, step_s, base / bin_s),
+                rise_s=_rise_s(fine, step_s, base / bin_s, float(scaled[top]) / bin_s),
                 requests_above=float(np.nansum(scaled[begin:end] - level[begin:end])),
                 start=None if start is None else (start + timedelta(seconds=begin * bin_s)).isoformat(),
             )
@@ -116,7 +116,7 @@ def _median_of_known(windows: NDArray[np.float64]) -> NDArray[np.float64]:
     return medians
 
 
-def _rise_s(counts: NDArray[np.int64], step_s: float, level_per_s: float) -> float:
+def _rise_s(counts: NDArray[np.int64], step_s: float, level_per_s: float, top_per_s: float) -> float:
     """How long the way up took, in the finest steps there are, smoothed over five seconds."""
     width = max(1, round(_SMOOTH_S / step_s))
     rates = np.where(counts == GAP, 0, counts).astype(np.float64) / step_s
@@ -124,7 +124,7 @@ def _rise_s(counts: NDArray[np.int64], step_s: float, level_per_s: float) -> flo
         return step_s
     smooth = np.convolve(rates, np.full(width, 1 / width), mode="valid")
     top = int(np.argmax(smooth))
-    height = float(smooth[top]) - level_per_s
+    height = top_per_s - level_per_s  # of the minute: the top of single seconds is chance
     before = smooth[: top + 1]
     low = np.flatnonzero(before <= level_per_s + _RISE_FROM * height)
     from_step = int(low[-1]) if low.size else 0
