@@ -1,4 +1,4 @@
-"""SIGKILL of workers, host and control under load: no total ever falls, and only what was in flight is missing."""
+"""SIGKILL of workers, host, control and supervisor under load: no total ever falls, and only what was in flight is missing."""
 
 from __future__ import annotations
 
@@ -97,6 +97,16 @@ async def kill_and_settle(run: PeakerRun, load: Checker, name: str) -> None:
     await load.answers(80)
 
 
+async def take_over(run: PeakerRun, load: Checker) -> None:
+    """Kill the supervisor; another takes everything over."""
+    kill(run.supervisor_pid)
+    await asyncio.to_thread(run.wait)
+    await load.answers(40)
+    run.start()
+    await asyncio.to_thread(run.wait_ready)
+    await load.answers(40)
+
+
 def invoke_directly(run: PeakerRun) -> None:
     found = run.status()
     secrets = dict(
@@ -117,7 +127,7 @@ def invoke_directly(run: PeakerRun) -> None:
 
 
 def test_totals_survive_the_death_of_whoever_counts_them(run: PeakerRun) -> None:
-    """1. Load that spills, and direct calls. 2. A worker, the host and control are killed, one after the other.
+    """1. Load that spills, and direct calls. 2. A worker, the host, control and the supervisor are killed in turn.
 
     3. Nothing has ever fallen. 4. Of the answers that were given, only such are missing as the killed worker had not
     published: of each client at most one. 5. Every answer of a function was counted before it was given. 6. What the
@@ -133,6 +143,7 @@ def test_totals_survive_the_death_of_whoever_counts_them(run: PeakerRun) -> None
             await asyncio.to_thread(invoke_directly, run)
             for name in ("worker-0", "host", "control"):
                 await kill_and_settle(run, load, name)
+            await take_over(run, load)
         stop.set()
         await watching
         return load

@@ -68,8 +68,8 @@ class Figures:
         usage: UsageRow,
         access_log: AccessLog | None,
         cpu_s: Callable[[], float] | None,
-        route_usage: RouteRow | None = None,
         *,
+        route_usage: RouteRow | None = None,
         learns_cpu: bool = True,
     ) -> None:
         self.kept: list[Exchange] = []

@@ -86,7 +86,9 @@ class Gate:
         log = settings.app.access_log
         access_log = AccessLog(log, settings.directory, clock, chance) if log else None
         quota = self._spiller.has_cpu_quota
-        self._figures = Figures(settings, self._routes, usage, access_log, cpu_s, route_usage, learns_cpu=quota)
+        self._figures = Figures(
+            settings, self._routes, usage, access_log, cpu_s, route_usage=route_usage, learns_cpu=quota
+        )
         self._kept = self._figures.kept
         self._function_answers = FunctionAnswers(self._spiller, self._figures, usage)
         self._servers = settings.servers
