@@ -2,10 +2,13 @@
 
 import gzip
 import io
+import itertools
 import os
 import random
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -90,7 +93,7 @@ def test_several_processes_read_the_same_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [gzip.compress, zstandard.compress])
-def test_a_cut_off_file_is_read_to_the_cut_and_said_to_be_cut(packed, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_cut_off_file_is_read_to_the_cut_and_said_to_be_cut(packed: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / "cut"
     chance = random.Random(3)
     text = "".join(f'{line(second)[:-1]} {chance.random()}"\n' for second in range(20_000)).encode()
@@ -211,9 +214,7 @@ def test_blocks_hold_whole_lines_and_ranges_hold_each_line_once(tmp_path: Path) 
     path.write_bytes(data + b"\n")
     for step in (1, 2, 3, 7, 100, 5000):
         cuts = [*range(0, len(data) + 1, step), len(data) + 1]
-        read = [
-            block.data for start, end in zip(cuts, cuts[1:], strict=False) for block in range_blocks(path, start, end)
-        ]
+        read = [block.data for start, end in itertools.pairwise(cuts) for block in range_blocks(path, start, end)]
         assert b"\n".join(read) == data
 
 
@@ -238,7 +239,7 @@ def test_memory_does_not_grow_with_a_stream() -> None:
         def readable(self) -> bool:
             return True
 
-        def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
+        def readinto(self, buffer: Any) -> int:
             if not self.rest and self.left:
                 self.left, self.rest = self.left - 1, piece
             count = min(len(buffer), len(self.rest))

@@ -196,8 +196,8 @@ def test_get_metric_data_is_read_in_pages_and_any_order() -> None:
     points = [{"Timestamp": "2024-01-01T00:01:00Z", "Sum": 5.0, "Unit": "Count"},
               {"Timestamp": "2024-01-01T00:00:00Z", "Sum": 7.0, "Unit": "Count"}]  # fmt: skip
     assert table(json.dumps({"Label": "Invocations", "Datapoints": points}))[0].trace.counts == (7, 5)
+    both = [page("CPUUtilization", [0], [1.0]), page("TargetResponseTime", [0], [0.5])]
     with pytest.raises(LogError, match="there are: CPUUtilization, TargetResponseTime"):
-        both = [page("CPUUtilization", [0], [1.0]), page("TargetResponseTime", [0], [0.5])]
         table(json.dumps({"MetricDataResults": both}))
 
 
