@@ -141,7 +141,7 @@ class RuntimeApi:
 
     async def next(self, request: HttpRequest) -> HttpAnswer:
         """The next event, as soon as there is one."""
-        if self.state is RuntimeState.INIT_ERROR:
+        if self.state in (RuntimeState.INIT_ERROR, RuntimeState.STREAMING):
             return self._forbidden(RuntimeState.READY.value)
         if self.state is RuntimeState.RUNNING and self._current is not None:
             return self._current.answer()  # Asked again before it has answered: the same event again.
