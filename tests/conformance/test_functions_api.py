@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 from collections.abc import Iterator
@@ -153,6 +154,23 @@ def test_what_cannot_be_asked_is_refused(target: str, kind: str) -> None:
     with pytest.raises(InvokeApiError) as caught:
         parse_read("GET", target)
     assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({}, "MissingAuthenticationTokenException"),
+        ({"Host": "evil.example"}, "AccessDeniedException"),
+        ({"Origin": "http://evil.example"}, "AccessDeniedException"),
+    ],
+)
+def test_reading_wants_a_signature_too(host: RunningHost, headers: dict[str, str], kind: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", host.port, timeout=10)
+    connection.request("GET", "/2015-03-31/functions/", headers=headers)
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("x-amzn-errortype")) == (403, kind)
+    assert b"Functions" not in answer.read()
+    connection.close()
 
 
 def test_creating_a_function_says_where_functions_come_from(client: Any) -> None:
