@@ -24,8 +24,15 @@ CODE = """
         error = {"errorType": "Runtime.NoSuchHandler", "errorMessage": "there is none"}
         ask("POST", "/init/error", json.dumps(error), {"lambda-runtime-function-error-type": "Runtime.NoSuchHandler"})
         sys.exit(1)
+    def pieces():
+        yield b"first "
+        yield b"second"
     while True:
         request_id, event = take()
+        if event == "stream":
+            headers = {"lambda-runtime-function-response-mode": "streaming", "content-type": "text/x"}
+            ask("POST", "/invocation/" + request_id + "/response", pieces(), headers)
+            continue
         print("got", event, flush=True)
         if event == "hang": time.sleep(60)
         if event == "exit": sys.exit(9)
@@ -111,3 +118,13 @@ def test_many_at_once_get_an_answer_each(client: Any) -> None:
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda n: invoke(client, "echo", n), range(8)))
     assert sorted(answer["event"] for _, answer in answers) == list(range(8))
+
+
+def test_a_response_it_streams_reaches_a_caller_that_streams_and_one_that_does_not(client: Any) -> None:
+    answer = client.invoke_with_response_stream(FunctionName="echo", Payload='"stream"')
+    assert answer["ResponseStreamContentType"] == "text/x"
+    events = list(answer["EventStream"])
+    assert b"".join(event["PayloadChunk"]["Payload"] for event in events[:-1]) == b"first second"
+    assert "ErrorCode" not in events[-1]["InvokeComplete"]
+    whole = client.invoke(FunctionName="echo", Payload='"stream"')
+    assert whole["Payload"].read() == b"first second"

@@ -129,7 +129,7 @@ def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("[app]\nweb = 'a:b'\n[server]\n", "peaker.toml:3: unknown section or key 'server'. Did you mean 'servers'?"),
-        ("nmae = 'x'\n", "peaker.toml:1: unknown section or key 'nmae'. Known: app, env, function, functions"),
+        ("nmae = 'x'\n", "peaker.toml:1: unknown section or key 'nmae'. Known: app, aws, env, function, functions"),
         ("[app]\n# a comment\nwbe = 'a:b'\n", "peaker.toml:3: unknown key 'wbe' in [app]. Did you mean 'web'?"),
         ("[servers]\nzzz = 1\n", "peaker.toml:2: unknown key 'zzz' in [servers]. Known: body_timeout_s"),
         ("[app]\n[app.extra]\na = 1\n", "peaker.toml:2: unknown key 'extra' in [app]."),

@@ -137,7 +137,7 @@ class ProvidedInstance(Instance):
                 request_id=head["request_id"],
                 payload=payload,
                 deadline_epoch_ms=int((time.time() + self._deadline_s - time.monotonic()) * 1000),
-                function_arn=head.get("function_arn", "") or self._function_arn,
+                function_arn=head.get("arn", "") or self._function_arn,
                 trace_id=head.get("trace_id", ""),
                 # A header holds no characters beyond Latin-1.
                 client_context=json.dumps(json.loads(context)) if context else "",
