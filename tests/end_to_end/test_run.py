@@ -114,6 +114,18 @@ def test_status_tells_where_everything_is(shop: PeakerRun) -> None:
     assert "{" not in text
 
 
+def test_status_can_be_watched_until_ctrl_c(shop: PeakerRun) -> None:
+    """Two values come, the second later than the first; then it ends in silence."""
+    command = [sys.executable, "-m", "peaker", "status", "--watch", "--every", "0.2", "--json"]
+    watching = subprocess.Popen(command, cwd=shop.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    first, second = (json.loads(watching.stdout.readline()) for _ in range(2))
+    watching.send_signal(signal.SIGINT)
+    _, errors = watching.communicate(timeout=20)
+    assert (watching.returncode, errors) == (0, "")
+    assert second["cost"]["run_s"] > first["cost"]["run_s"]
+
+
 def test_run_says_where_it_serves_and_how_instances_start(shop: PeakerRun) -> None:
     said = shop.errors
     assert f"serving {shop.status()['app_url']}" in said
@@ -335,7 +347,7 @@ def test_stop_ends_an_app_with_and_without_its_supervisor(tmp_path: Path) -> Non
     [
         ("in_flight_max = 4", "in_flight_max = 0", "peaker.toml:12: servers.in_flight_max = 0 is not allowed"),
         ("workers = 1", "worker = 1", "peaker.toml:11: unknown key 'worker' in [servers]. Did you mean 'workers'?"),
-        ("workers = 1", 'workers = 1\ninstance_type = "c7g.mega"', "servers.instance_type = 'c7g.mega': there is no price"),
+        ("workers = 1", 'workers = 1\ninstance_type = "c7g.mega"', "instance_type = 'c7g.mega': there is no price"),
         ("count_max = 3", "count_min = 4\ncount_max = 3", "servers.count_min = 4 is above servers.count_max = 3"),
         ("spill = true", 'spill = "yes"', "peaker.toml:5: app.spill = 'yes' is not true or false"),
     ],

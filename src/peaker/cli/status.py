@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,16 @@ def command(*, config: str | None, state: Path | None, watch: bool, every_s: flo
     line.
     """  # noqa: D301
     directory = state_here(config, state)
-    while True:
-        _show(directory, as_json=as_json, clears=watch)
-        if not watch:
-            return
-        time.sleep(every_s)
+    if not watch:
+        _show(directory, as_json=as_json)
+        return
+    with contextlib.suppress(KeyboardInterrupt):  # It is how one stops to watch.
+        while True:
+            _show(directory, as_json=as_json, clears=True)
+            time.sleep(every_s)
 
 
-def _show(directory: StateDirectory, *, as_json: bool, clears: bool) -> None:
+def _show(directory: StateDirectory, *, as_json: bool, clears: bool = False) -> None:
     from peaker.clock import SystemClock
     from peaker.engines.local.report import report
 
