@@ -15,8 +15,10 @@ from peaker.functions.stream import HELD_BYTES_HIGH, ResponseStream
 from peaker.functions.streamed_answer import FrameWriter
 from peaker.gate.streamed_reply import read_head
 from peaker.messages import Response, RunNotes
+from peaker.policy.placement import make_rules
 from peaker.policy.stream_pace import LAMBDA_PACE, UNPACED
 from peaker.policy.stream_start import TRY_AGAIN_S, begins_in_time
+from peaker.settings import AppSection, RouteSection, Settings
 from peaker.wire.event_stream import EventStreamReader, MalformedEventStream, StreamMessage, encode_message
 from peaker.wire.http_api import response_to_result
 from peaker.wire.response_stream import (
@@ -147,6 +149,13 @@ def test_a_route_goes_to_functions_only_while_its_streams_begin_there_in_time() 
     assert begins_in_time(0.3, 0.3, runs_seen=1, since_last_s=0.0)
     assert not begins_in_time(0.31, 0.3, runs_seen=1, since_last_s=TRY_AGAIN_S - 1)
     assert begins_in_time(0.31, 0.3, runs_seen=1, since_last_s=TRY_AGAIN_S)
+
+
+def test_a_route_streams_where_it_is_declared_to_and_nowhere_else() -> None:
+    declared = Settings(app=AppSection(spill=True), route=(RouteSection(path="/export*", stream=True),))
+    export, undeclared = make_rules(declared)
+    assert (export.streams, undeclared.streams) == (True, False)
+    assert export.why.endswith(", streams"), "`peaker check` shows it"
 
 
 def test_a_send_that_is_cancelled_leaves_no_half_frame() -> None:
