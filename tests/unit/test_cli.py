@@ -136,3 +136,17 @@ def test_help_and_version_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_check_refuses_a_layer_or_a_program_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for function, told in (
+        ('handler = "m:f"\nlayers = ["deps"]', "deps of function f is not there"),
+        ('runtime = "provided"\ncommand = ["./run"]', "function f cannot be run"),
+    ):
+        config = tmp_path / "peaker.toml"
+        config.write_text(f'[app]\nweb = "not.there:app"\n[[function]]\nname = "f"\n{function}\n')
+        code, _, error = call(capsys, "check", "--config", str(config), "--no-import")
+        assert code == 2
+        assert told in " ".join(error.split())

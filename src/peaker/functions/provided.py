@@ -27,6 +27,9 @@ from peaker.units import KIB
 INIT_S_MAX = 10.0
 """Until the runtime asks for its first event ("Lambda execution environment lifecycle": the init phase)."""
 
+STRANGERS_TOLD_MAX = 20
+"""Refused connections that one instance's log tells of; a flood of them is no flood of lines."""
+
 
 class ProvidedInstance(Instance):
     """One process of the user's program with its own Runtime API."""
@@ -53,6 +56,7 @@ class ProvidedInstance(Instance):
         self._streamed_over: asyncio.Transport | None = None
         self._begun_s = 0.0
         self._deadline_s = 0.0
+        self._strangers = 0
         self._has_asked = False
         self._is_to_freeze = False
         self._when_free: Callable[[], None] | None = None
@@ -79,6 +83,9 @@ class ProvidedInstance(Instance):
         return [*proc.descendants(self.pid), *self.enclosure.pids()]
 
     def _note_stranger(self) -> None:
+        self._strangers += 1
+        if self._strangers > STRANGERS_TOLD_MAX:
+            return
         self._take_line("Peaker: another process tried to speak to this instance's Runtime API and was refused.")
 
     async def ready(self, limit_s: float) -> None:

@@ -13,16 +13,16 @@ import socket
 from collections.abc import Callable
 
 from peaker.functions import tcp_peer
-from peaker.http1_server import HttpHandler, HttpLimits, HttpServer, OpenBody, Refuse
+from peaker.http1_server import HttpAnswer, HttpHandler, HttpLimits, HttpRequest, HttpServer, OpenBody, Refuse
+from peaker.units import KIB
 
 HOST = "127.0.0.1"
 CONNECTIONS_MAX = 32
 _BACKLOG = 128
-_REFUSAL_BODY = b'{"errorMessage":"This Runtime API belongs to another process","errorType":"Forbidden"}\n'
-_REFUSAL = (
-    b"HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
-    % (len(_REFUSAL_BODY), _REFUSAL_BODY)
+_STRANGERS = HttpLimits(
+    body_bytes_max=64 * KIB, body_timeout_s=5.0, head_timeout_s=5.0, idle_s_max=1.0, connections_max=8
 )
+"""For connections that are only refused."""
 
 
 def runtime_limits(body_bytes_max: int) -> HttpLimits:
@@ -38,6 +38,7 @@ class RuntimePort:
     def __init__(self, handler: HttpHandler, *, limits: HttpLimits, refuse: Refuse, open_body: OpenBody) -> None:
         self._loop = asyncio.get_running_loop()
         self._server = HttpServer(handler, limits=limits, refuse=refuse, open_body=open_body)
+        self._strangers = HttpServer(_refuse_stranger, limits=_STRANGERS, refuse=_forbidden)
         self._listener = socket.create_server((HOST, 0), backlog=_BACKLOG)
         self._listener.setblocking(False)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -62,6 +63,7 @@ class RuntimePort:
             self._loop.remove_reader(self._listener)
             self._listener.close()
             self._server.cut_off()
+            self._strangers.cut_off()
 
     def _accept(self) -> None:
         try:
@@ -69,12 +71,11 @@ class RuntimePort:
         except (BlockingIOError, ConnectionError):  # it has gone again
             return
         connection.setblocking(False)
+        server = self._server
         if not self._is_own(connection, remote):
+            server = self._strangers
             self._on_stranger()
-            with connection:
-                connection.send(_REFUSAL)
-            return
-        task = self._loop.create_task(self._server.take(connection))
+        task = self._loop.create_task(server.take(connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -83,6 +84,15 @@ class RuntimePort:
             return True
         inode = tcp_peer.socket_inode(remote, connection.getsockname())
         return inode != 0 and tcp_peer.holds_socket(self._pids(), inode)
+
+
+async def _refuse_stranger(_: HttpRequest) -> HttpAnswer:
+    return _forbidden(403, "")
+
+
+def _forbidden(_: int, __: str) -> HttpAnswer:
+    body = b'{"errorMessage":"This Runtime API belongs to another process","errorType":"Forbidden"}\n'
+    return HttpAnswer(status=403, headers=[("content-type", "application/json")], body=body)
 
 
 def _nothing() -> None:
