@@ -12,8 +12,8 @@ decided by itself:
 
 No number of servers over time is cheaper than this sum, since any can be read as levels of which the lowest are on; and
 the sum can be had, since a level has at least the work of the one above it, and so is on whenever that one is. With a
-least billing longer than start-up and one step the first half fails: two servers that overlap, each for its least, may be
-cheaper than one that stays and one that comes for a short time. Then it is the best in which server n carries level n.
+least billing longer than start-up and one step the first half fails: two servers that overlap, each for its least, may
+be cheaper than one that stays and one that comes for a short time. Then it is the best with server n for level n.
 """
 
 from __future__ import annotations

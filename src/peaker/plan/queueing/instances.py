@@ -47,10 +47,11 @@ def settle_instances(state: State, given: Given, now_s: float) -> None:
         counts[FUNCTIONS_BUSY] -= 1
         last_s = seconds[FUNCTION_FINISH, counts[FUNCTIONS_BUSY]]
         replace_first(seconds, FUNCTION_FINISH, counts[FUNCTIONS_BUSY], last_s)
-        seconds[IDLE_SINCE, (counts[IDLE_BOTTOM] + counts[IDLE]) % ring] = finish_s
+        top = counts[IDLE_BOTTOM] + counts[IDLE]
+        seconds[IDLE_SINCE, top - ring if top >= ring else top] = finish_s
         counts[IDLE] += 1
     while counts[IDLE] > 0 and seconds[IDLE_SINCE, counts[IDLE_BOTTOM]] + given.keep_alive_s <= now_s:
-        counts[IDLE_BOTTOM] = (counts[IDLE_BOTTOM] + 1) % ring
+        counts[IDLE_BOTTOM] = counts[IDLE_BOTTOM] + 1 if counts[IDLE_BOTTOM] + 1 < ring else 0
         counts[IDLE] -= 1
         state.sums[IDLE_S] += given.keep_alive_s
 
@@ -75,7 +76,9 @@ def run_on_function(state: State, given: Given, now_s: float, arrival_s: float, 
     start_s = 0.0
     if counts[IDLE] > 0:
         counts[IDLE] -= 1
-        top = (counts[IDLE_BOTTOM] + counts[IDLE]) % counts[RING]
+        top = counts[IDLE_BOTTOM] + counts[IDLE]
+        if top >= counts[RING]:
+            top -= counts[RING]
         sums[IDLE_S] += now_s - state.seconds[IDLE_SINCE, top]
     else:
         start_s = state.seconds[COLD_TABLE, counts[COLD_NEXT]]

@@ -89,6 +89,12 @@ def run_chunk(
                     begin(state, given, now_s, now_s, service_s, -1)
                 continue
         may_spill = given.concurrency_max > 0 and (len(spill_chance) == 0 or spill_chance[index] >= 0.0)
+        if may_spill and not given.may_stay and given.steps == 0 and counts[WAITING] == 0:
+            # Functions only, and nobody waits: there is nothing to decide as long as they have room.
+            settle_instances(state, given, now_s)
+            if have_room(state, given, now_s):
+                run_on_function(state, given, now_s, now_s, service_s)
+                continue
         first = 0 if is_pool else int(worker_chance[index] * counts[WORKERS])
         arrive(state, given, now_s, service_s, may_spill, first)
 
