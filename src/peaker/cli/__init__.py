@@ -22,7 +22,7 @@ COMMANDS = {
     "invoke": "Run a function once and show its result.",
     "profile": "Show the AWS profile that leads to the functions.",
     "replay": "Send the traffic of a trace to a URL.",
-    "traffic": "Show what an access log or metric export tells of the traffic, and its shape.",
+    "traffic": "Show the traffic in a log or metric export, and its shape.",
 }
 """By the module of this package that holds it as `command`; the order is that of --help."""
 
