@@ -127,13 +127,13 @@ class PatternFormat:
         read = {
             "clf": zones.clf_epoch_s,
             "iso": zones.iso_epoch_s,
-            "utc": zones.iso_epoch_s,
+            "utc": Zones().iso_epoch_s,  # the format says the zone, the text need not
             "number": zones.number_epoch_s,
             "any": zones.epoch_s,
         }[self.time]
         times: Floats = Remembered(read).array(texts)
-        if self.time == "utc":
-            zones.seen = {0}
+        if self.time == "utc" and texts:
+            zones.seen.add(0)
         return times
 
     def _without_time(self, parsed: Parsed, texts: Sequence[bytes]) -> None:
