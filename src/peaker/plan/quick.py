@@ -15,7 +15,7 @@ One request is one look at a heap of finish times, some 50 ns with `peaker[plan]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,7 @@ def simulate(  # noqa: PLR0917 - the order of the story: traffic, servers, work,
     seed: int,
     spacing: Spacing = "poisson",
     by_step: bool = False,
+    warm_up_s: float = 0.0,
 ) -> Outcome:
     """Simulate a trace of request counts.
 
@@ -60,7 +61,9 @@ def simulate(  # noqa: PLR0917 - the order of the story: traffic, servers, work,
         rules: what the gate is told.
         seed: of all chance; the same seed gives the same outcome.
         spacing: how requests lie within a step.
-        by_step: also count spilled and refused requests by step.
+        by_step: also count spilled and refused requests by step (of the warm-up too).
+        warm_up_s: what is answered of the requests before this moment is simulated and not counted; `instances_max` and
+            `queue_peak` are of the whole time.
 
     Raises:
         PlanError: a value is out of range.
@@ -71,10 +74,12 @@ def simulate(  # noqa: PLR0917 - the order of the story: traffic, servers, work,
     ready = _whole("servers", servers)
     require(ready.shape in {(), steps.shape}, "servers.shape", ready.shape, f"one number or {steps.shape}")
     given = _given(workload, pool, functions, rules, step_s=step_s, steps=len(steps) if by_step else 0)
+    require(0 <= warm_up_s < len(steps) * step_s, "warm_up_s", warm_up_s, "within the trace")
     traffic = _Traffic(
         chunks=lambda chance: arrival_times(steps, step_s, chance, spacing=spacing),
         requests=int(steps.sum()),
         end_s=len(steps) * step_s,
+        warm_up_s=warm_up_s,
     )
     return _run(traffic, ready, step_s, given, workload, pool, seed)
 
@@ -116,6 +121,7 @@ class _Traffic:
     chunks: Callable[[np.random.Generator], Iterable[Floats]]
     requests: int
     end_s: float
+    warm_up_s: float = 0.0
 
 
 def _run(  # noqa: PLR0917 - what both kinds of traffic share
@@ -139,7 +145,13 @@ def _run(  # noqa: PLR0917 - what both kinds of traffic share
         workers=workers,
     )
     bins = np.zeros((2, BINS), np.int64)
-    for arrivals_s in traffic.chunks(chance):
+    before = _Before(0, state.counts.copy(), state.sums.copy())
+    is_warm, done = traffic.warm_up_s == 0, 0
+    for arrivals_s in _cut(traffic.chunks(chance), traffic.warm_up_s):
+        if not is_warm and len(arrivals_s) and arrivals_s[0] >= traffic.warm_up_s:
+            is_warm, before = True, _Before(done, state.counts.copy(), state.sums.copy())
+            bins[:] = 0
+        done += len(arrivals_s)
         service_chance = chance.random(len(arrivals_s))
         spill_chance = worker_chance = _NONE
         if workload.spillable_share < 1:
@@ -150,8 +162,28 @@ def _run(  # noqa: PLR0917 - what both kinds of traffic share
         _count(state, bins)
     finish(state, given, traffic.end_s)
     _count(state, bins)
-    worker_s = float(np.sum(workers * np.diff(np.minimum(change_s, traffic.end_s))))
-    return _outcome(state, given, traffic, worker_s, bins)
+    worker_s = float(np.sum(workers * np.diff(np.clip(change_s, traffic.warm_up_s, traffic.end_s))))
+    return _outcome(state, given, traffic, worker_s, bins, before)
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What had been counted when the warm-up was over."""
+
+    requests: int
+    counts: Integers
+    sums: Floats
+
+
+def _cut(chunks: Iterable[Floats], at_s: float) -> Iterator[Floats]:
+    """The same arrivals, with a new array from this moment on."""
+    for arrivals_s in chunks:
+        if len(arrivals_s) and arrivals_s[0] < at_s <= arrivals_s[-1]:
+            first = int(np.searchsorted(arrivals_s, at_s))
+            yield arrivals_s[:first]
+            yield arrivals_s[first:]
+        else:
+            yield arrivals_s
 
 
 SLOTS_MAX = 10_000_000
@@ -219,12 +251,14 @@ def _given(
     )
 
 
-def _outcome(state: State, given: Given, traffic: _Traffic, worker_s: float, bins: Integers) -> Outcome:
-    counts, sums = state.counts, state.sums
-    idle = (counts[at.IDLE_BOTTOM] + np.arange(counts[at.IDLE])) % counts[at.RING]
+def _outcome(  # noqa: PLR0917 - all that there is
+    state: State, given: Given, traffic: _Traffic, worker_s: float, bins: Integers, before: _Before
+) -> Outcome:
+    counts, sums = state.counts - before.counts, state.sums - before.sums
+    idle = (state.counts[at.IDLE_BOTTOM] + np.arange(state.counts[at.IDLE])) % state.counts[at.RING]
     still_idle_s = np.clip(traffic.end_s - state.seconds[at.IDLE_SINCE, idle], 0, given.keep_alive_s).sum()
     return Outcome(
-        requests=traffic.requests,
+        requests=traffic.requests - before.requests,
         served=int(counts[at.SERVED]),
         waited=int(counts[at.WAITED]),
         spilled=int(counts[at.SPILLED]),
@@ -236,11 +270,11 @@ def _outcome(state: State, given: Given, traffic: _Traffic, worker_s: float, bin
         billed_run_ms=int(counts[at.RUN_MS]),
         billed_init_ms=int(counts[at.INIT_MS]),
         instance_s=float(sums[at.RUN_S] + sums[at.IDLE_S] + still_idle_s),
-        instances_max=int(counts[at.INSTANCES_MAX]),
+        instances_max=int(state.counts[at.INSTANCES_MAX]),
         worker_s=worker_s,
         utilisation=float(sums[at.SLOT_S]) / (worker_s * given.slots) if worker_s else 0.0,
         core_utilisation=float(sums[at.CORE_S]) / worker_s if worker_s else 0.0,
-        queue_peak=int(counts[at.QUEUE_PEAK]),
+        queue_peak=int(state.counts[at.QUEUE_PEAK]),
         waited_s=float(sums[at.WAITED_S]),
         server_latency=histogram_of(bins[0].tolist()),
         function_latency=histogram_of(bins[1].tolist()),
