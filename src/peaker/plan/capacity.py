@@ -10,8 +10,8 @@ from peaker.plan.workload import ServerPool
 from peaker.prices import InstanceType
 from peaker.units import MEMORY_MB_PER_VCPU
 
-SYSTEM_MEMORY_MB = 300
-"""Kept for the operating system and its agents; an assumption."""
+SYSTEM_MEMORY_MB = 500
+"""Kept for the operating system, its agents and room to breathe; an assumption."""
 
 BASELINE_SHARE = {
     "nano": 0.05,

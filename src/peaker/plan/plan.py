@@ -172,7 +172,6 @@ class Plan:
     traffic: tuple[Moment, ...]
     curve: tuple[CurvePoint, ...]
     count_costs: tuple[CountCost, ...]
-    optimum_usd_per_month: float
     format: int = FORMAT
 
     @property
