@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 import typing
 import zipfile
@@ -54,14 +55,17 @@ class Rie:
         self._emulator, self._python, self._code = emulator, python, code
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
+        self._starting = threading.Lock()
+        """Checks call from several threads, and each process must be known to be ended."""
 
     def _end_of(self, function: str) -> tuple[HttpEndpoint, str]:
         """The emulator knows its function by one name only."""
         deployed = next((one for one in FUNCTIONS if one.name == function), None)
         name = deployed.name if deployed else "deeds"
-        running = self._processes.get(name)
-        if running is None or running.poll() is not None:
-            self._start(deployed or FUNCTIONS[0])
+        with self._starting:
+            running = self._processes.get(name)
+            if running is None or running.poll() is not None:
+                self._start(deployed or FUNCTIONS[0])
         return HttpEndpoint(f"http://127.0.0.1:{self._ports[name]}", KEY), "function" if deployed else function
 
     def _start(self, one: Deployed) -> None:
