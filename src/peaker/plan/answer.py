@@ -93,7 +93,7 @@ def quick_dollars(
         front = Front.FUNCTION_URL if case.needs.trigger is Trigger.REQUEST else Front.NONE
         found.append((Architecture.FUNCTIONS, _usd(case, load, table, functions_only(price.memory_mb, front))))
     if price and Architecture.HYBRID in possible and case.needs.trigger is Trigger.REQUEST:
-        hybrids = [hybrid_fixed(case, load, size, baselines(case, load, size, price), price) for size in sizes]
+        hybrids = [hybrid_fixed(case, load, size, baselines(case, load, size, price, table), price) for size in sizes]
         if hybrids:
             found.append((Architecture.HYBRID, min(_usd(case, load, table, hybrid) for hybrid in hybrids)))
     return Dollars(tuple(found))

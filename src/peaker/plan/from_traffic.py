@@ -20,7 +20,6 @@ ASSUMED_SERVICE_S = 0.1
 ASSUMED_CPU_SHARE = 0.3
 ASSUMED_WORKER_MB = 150.0
 ASSUMED_FUNCTION_MB = 512.0
-ASSUMED_RESPONSE_BYTES = 10_000.0
 ASSUMED_COLD_S = (0.5, 0.7, 0.8, 0.9, 1.0, 1.2, 2.0)
 """An app that imports FastAPI, pydantic and boto3: a fresh process took 0.85 s on a whole core (2026-11-23), and 1.46 s
 were seen on Lambda with 128 MB (maxday/lambda-perf)."""
@@ -106,7 +105,7 @@ def _cold_start(traffic: Traffic) -> Times:
 def _response_bytes(traffic: Traffic) -> Figure:
     histogram = traffic.response_bytes
     if histogram is None or not histogram.count:
-        return Figure(ASSUMED_RESPONSE_BYTES, Origin.ASSUMED, "the source tells no sizes")
+        return Figure(0.0, Origin.ASSUMED, "the source tells no sizes: data out is not counted")
     return Figure(histogram.mean, Origin.LOG)
 
 

@@ -10,7 +10,9 @@ import numpy as np
 from peaker.plan.capacity import function_stretch, surplus_usd
 from peaker.plan.case import Case, Trigger
 from peaker.plan.cost import Front, Used, bill_of
+from peaker.plan.fluid import spilled_by_step
 from peaker.plan.levels import Load, loss_by_slots
+from peaker.plan.look import Scene, look
 from peaker.plan.plan import Architecture, Candidate, Kind, PlanLine, Servers
 from peaker.plan.possible import (
     why_cold_start_breaks,
@@ -18,7 +20,6 @@ from peaker.plan.possible import (
     why_not_on_functions,
     why_not_on_functions_alone,
 )
-from peaker.plan.quick import simulate
 from peaker.plan.supply import BILLED_ROUNDING_S, Supply, by_step
 from peaker.plan.workload import FunctionPool, Rules, ServerPool, Workload
 from peaker.policy.placement import Placement
@@ -55,7 +56,7 @@ def judged(case: Case, load: Load, supply: Supply, table: PriceTable) -> Candida
     Raises:
         PriceError: something it uses has no price in the region.
     """
-    seen = look(case, load, supply)
+    seen = seen_of(case, load, supply)
     bill = bill_of(
         used_of(case, load, supply, seen.spilled_share, seen.cold_share),
         table,
@@ -141,35 +142,37 @@ def used_of(case: Case, load: Load, supply: Supply, spilled_share: float, cold_s
     )
 
 
-def look(case: Case, load: Load, supply: Supply) -> Seen:
-    """Simulate the supply: all of a short trace, windows by load level of a long one."""
-    counts = np.rint(np.nan_to_num(case.counts)).astype(np.int64)
-    outcome = simulate(
-        counts,
-        case.step_s,
-        by_step(supply, len(counts), case.step_s),
-        workload_of(case, supply),
-        supply.size.pool if supply.size else ServerPool(slots=1),
-        pool_of(case, supply),
-        rules_of(case, supply),
-        seed=SEED,
+def seen_of(case: Case, load: Load, supply: Supply) -> Seen:
+    """Simulate the supply. What spills is summed over the whole trace where only windows of it were simulated."""
+    counts = np.rint(load.rates * load.step_s).astype(np.int64)
+    scene = Scene(
+        counts=counts,
+        servers=by_step(supply, len(counts), case.step_s),
+        step_s=case.step_s,
+        workload=workload_of(case, supply),
+        pool=supply.size.pool if supply.size else ServerPool(slots=1),
+        functions=pool_of(case, supply),
+        rules=rules_of(case, supply),
     )
-    answered = outcome.latency
-    cold = outcome.cold_starts / outcome.requests
-    held = outcome.objective_share
+    looked = look(scene, seed=SEED)
+    spilled, cold, held = looked.spilled_share, looked.cold_share, looked.objective_share
+    if supply.architecture is Architecture.HYBRID and not looked.is_whole:
+        spilled = spilled_by_step(
+            counts, case.step_s, scene.servers, scene.workload, scene.pool, scene.functions, scene.rules
+        ).share
     if supply.provisioned:
         cold = _beyond(case, load, supply)
         held *= 1 - cold
     return Seen(
-        p50_s=answered.quantile_s(0.5),
-        p95_s=answered.quantile_s(0.95),
-        p99_s=answered.quantile_s(0.99),
+        p50_s=looked.latency.quantile_s(0.5),
+        p95_s=looked.latency.quantile_s(0.95),
+        p99_s=looked.latency.quantile_s(0.99),
         objective_share=held,
-        spilled_share=outcome.spilled_share,
-        refused_share=outcome.refused_share,
+        spilled_share=spilled,
+        refused_share=looked.refused_share,
         cold_share=cold,
-        utilisation=outcome.utilisation,
-        simulated=outcome.requests,
+        utilisation=looked.utilisation,
+        simulated=looked.simulated,
     )
 
 

@@ -36,6 +36,10 @@ Progress = Callable[[str, int, int], None]
 """Told what is looked at now, how many have been, and how many there are."""
 
 
+MANAGED_VCPUS_MIN = 2
+"""Lambda Managed Instances take types of the C, M and R families from large on (AWS Lambda Developer Guide, 2026)."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """What a search found; `best` are the baselines of the size that the fixed hybrid chose, None without servers."""
@@ -56,7 +60,7 @@ def search(case: Case, load: Load, table: PriceTable, progress: Progress | None 
     left_out: list[str] = []
     sizes = server_sizes(case, load, table)
     price = _priced(lambda: spill_price(case, table, function_memory_mb(case, table)), "functions", left_out)
-    hybrid_size, found = _best_baseline(case, load, sizes, price) if price else (None, None)
+    hybrid_size, found = _best_baseline(case, load, sizes, price, table) if price else (None, None)
     makers = dict(_makers(case, load, table, sizes, price, hybrid_size, found))
     candidates: list[Candidate] = []
     for number, (name, make) in enumerate(makers.items()):
@@ -86,13 +90,13 @@ def _priced(make: Callable[[], _Made], name: str, left_out: list[str]) -> _Made 
 
 
 def _best_baseline(
-    case: Case, load: Load, sizes: list[ServerSize], price: SpillPrice
+    case: Case, load: Load, sizes: list[ServerSize], price: SpillPrice, table: PriceTable
 ) -> tuple[ServerSize | None, Baselines | None]:
     """The size whose best fixed baseline costs least."""
     best: tuple[ServerSize, Baselines] | None = None
     least = float("inf")
     for size in worth_trying(sizes, load):
-        found = baselines(case, load, size, price)
+        found = baselines(case, load, size, price, table)
         usd = float(found.servers_usd[found.best] + found.functions_usd[found.best])
         if usd < least:
             best, least = (size, found), usd
@@ -125,8 +129,9 @@ def _makers(  # noqa: PLR0917 - what all of them are made from
         yield f"functions, {each.value}", partial(functions_only, price.memory_mb, each)
     if asked:
         yield "functions, provisioned", lambda: provisioned(case, load, price, front)
-        if sizes:
-            yield "functions on managed instances", lambda: managed(case, load, _fine(sizes, load), front)
+        manageable = [size for size in sizes if size.baseline_share == 1 and size.vcpus >= MANAGED_VCPUS_MIN]
+        if manageable:
+            yield "functions on managed instances", lambda: managed(case, load, _fine(manageable, load), front)
     if hybrid_size is not None and found is not None and asked:
         yield "hybrid, fixed baseline", lambda: hybrid_fixed(case, load, hybrid_size, found, price)
         yield "hybrid, controlled baseline", lambda: hybrid_controlled(case, load, hybrid_size, price)

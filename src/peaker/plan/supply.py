@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from peaker.meter.bill import HOURS_PER_MONTH
 from peaker.plan.capacity import ServerSize, function_stretch
 from peaker.plan.case import Case, Trigger
-from peaker.plan.cost import GIB, LOG_BYTES_PER_INVOCATION, Front
+from peaker.plan.cost import ALB_ADDRESSES, GIB, LOG_BYTES_PER_INVOCATION, Front
 from peaker.plan.levels import Load, loss_by_slots, wait_by_slots
 from peaker.plan.plan import Architecture, Kind
 from peaker.plan.scaling import Counts, rent_or_buy, target_tracking, ticks
@@ -219,7 +220,10 @@ def managed(case: Case, load: Load, size: ServerSize, front: Front) -> Supply:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Baselines:
-    """What hybrids with 0, 1, 2, ... fixed servers spill (share of the requests) and cost a month, without a front."""
+    """What hybrids with 0, 1, 2, ... fixed servers spill (share of the requests) and cost a month.
+
+    `servers_usd` is infinite where there must be more servers; it holds the load balancer that more than one needs.
+    """
 
     spilled_shares: Floats
     servers_usd: Floats
@@ -231,7 +235,7 @@ class Baselines:
         return int(np.argmin(self.servers_usd + self.functions_usd))
 
 
-def baselines(case: Case, load: Load, size: ServerSize, price: SpillPrice) -> Baselines:
+def baselines(case: Case, load: Load, size: ServerSize, price: SpillPrice, table: PriceTable) -> Baselines:
     """All hybrids of one size: server n is worth its price where functions would cost more for what it takes.
 
     Spilled at a level is Erlang's loss of the slots at that level's load; what may not be spilled stays.
@@ -241,8 +245,11 @@ def baselines(case: Case, load: Load, size: ServerSize, price: SpillPrice) -> Ba
     losses = loss_by_slots(load.levels * held_s(size), most * per_server, per_server)
     weights = load.levels * load.hours
     shares = (losses @ weights) / float(weights.sum()) * case.needs.spillable_share
-    month = 730.0 / load.hours_known
-    servers_usd = np.arange(most + 1) * size.usd_per_hour * 730.0
+    month = HOURS_PER_MONTH / load.hours_known
+    servers_usd: Floats = np.arange(most + 1, dtype=np.float64) * (size.usd_per_hour * HOURS_PER_MONTH)
+    if case.needs.trigger is Trigger.REQUEST:
+        addresses = ALB_ADDRESSES * table.price(case.choices.region, "ipv4.hour").usd
+        servers_usd[2:] += (table.price(case.choices.region, "alb.hour").usd + addresses) * HOURS_PER_MONTH
     functions_usd = shares * load.requests * month * price.usd
     floor = max(case.choices.servers_min, 1, _servers_for_the_rest(case, load, size))
     servers_usd[:floor] = math.inf
