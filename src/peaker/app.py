@@ -50,6 +50,8 @@ class FunctionSpec:
     is_provided: bool = False
     command: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    """Of this function alone."""
 
 
 def find_settings(explicit: str | None, stage: str = "") -> Settings:
@@ -58,17 +60,22 @@ def find_settings(explicit: str | None, stage: str = "") -> Settings:
     Raises:
         SettingsError: there is none, or it is wrong.
     """
-    if explicit:
-        return load_settings(Path(explicit), stage)
-    for name in ("peaker.toml", "pyproject.toml"):
-        path = Path(name)
-        if path.is_file() and (name == "peaker.toml" or b"[tool.peaker" in path.read_bytes()):
-            return load_settings(path, stage)
+    if path := Path(explicit) if explicit else settings_file_here():
+        return load_settings(path, stage)
     raise SettingsError(
         "no peaker.toml and no pyproject.toml with [tool.peaker] here.",
         where=str(Path.cwd()),
         remedy="Write one (see the tutorial), or name it with --config.",
     )
+
+
+def settings_file_here() -> Path | None:
+    """`peaker.toml`, or a `pyproject.toml` that speaks of Peaker, in the working directory; None without one."""
+    for name in ("peaker.toml", "pyproject.toml"):
+        path = Path(name)
+        if path.is_file() and (name == "peaker.toml" or b"[tool.peaker" in path.read_bytes()):
+            return path
+    return None
 
 
 def functions(settings: Settings) -> tuple[FunctionSpec, ...]:
@@ -83,6 +90,7 @@ def functions(settings: Settings) -> tuple[FunctionSpec, ...]:
             if (value := getattr(declared, key)) is not None
         }
         own |= {"is_provided": declared.runtime == "provided", "command": tuple(declared.command)}
+        own["variables"] = tuple(sorted(declared.env.items()))
         specs.append(_spec(settings, declared.name, declared.handler, web=False, **own))
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
@@ -116,6 +124,7 @@ def _spec(settings: Settings, name: str, target: str, *, web: bool, **own: Any) 
         is_provided=own.get("is_provided", False),
         command=own.get("command", ()),
         layers=tuple(str(Path(settings.directory, layer)) for layer in own.get("layers", defaults.layers)),
+        variables=own.get("variables", ()),
     )
 
 

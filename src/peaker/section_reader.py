@@ -111,6 +111,7 @@ _TYPE_WORDS: dict[type, str] = {
     float: "a number",
     str: "text",
     list: "a list",
+    dict: "a table",
 }
 
 

@@ -51,6 +51,12 @@ def _are_networks(values: list[str]) -> bool:
         return False
 
 
+def _are_variables(values: dict[str, Any]) -> bool:
+    return all(ENV_NAME.fullmatch(name) and isinstance(value, str) for name, value in values.items())
+
+
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+VARIABLES = Check("names of variables, each with a text in quotes", _are_variables)
 NAME = matching(r"[a-zA-Z][a-zA-Z0-9_-]{0,63}", "a letter, then up to 63 letters, digits, - or _")
 TARGET = matching(r"[\w.]+:[\w.]+(\(\))?", "module:attribute, or module:factory()")
 OPTIONAL_TARGET = matching(r"|[\w.]+:[\w.]+(\(\))?", "module:attribute, or module:factory()")

@@ -20,18 +20,20 @@ from peaker.errors import SettingsError
 from peaker.section_reader import Auto, Source, build_section, check_value, setting, suggestion
 from peaker.setting_checks import (
     ADDRESS,
+    ENV_NAME,
     HANDLER,
     NAME,
     NETWORKS,
     OPTIONAL_PATH,
     OPTIONAL_TARGET,
     ROUTE_PATH,
+    VARIABLES,
     between,
     one_of,
 )
 from peaker.toml_lines import Place, TomlLines
 
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SECRET_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\0]+")
 _PLACEMENTS = one_of("servers", "functions", "hybrid")
 
 
@@ -181,6 +183,7 @@ class FunctionSection:
     keep_alive_s: float | Auto | None = setting(None, "Idle time; absent is [functions].", between(0, 86_400))
     buffer: int | None = setting(None, "Spares; absent is [functions].", between(0, 10_000))
     layers: list[str] | None = setting(None, "Layer folders; absent is [functions].")
+    env: dict[str, str] = setting({}, "Variables of this function alone, above [env]: [function.env].", VARIABLES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,11 +196,15 @@ class Settings:
     functions: FunctionsSection = dataclasses.field(default_factory=FunctionsSection)
     aws: AwsSection = dataclasses.field(default_factory=AwsSection)
     env: dict[str, str] = dataclasses.field(default_factory=dict)
+    secrets: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Where each secret stands, never what it is: `peaker.secret_values` reads it."""
     resource: tuple[ResourceSection, ...] = ()
     route: tuple[RouteSection, ...] = ()
     function: tuple[FunctionSection, ...] = ()
     directory: str = "."
     """Where the settings file stands; imports and relative paths start there."""
+    stage: str = ""
+    """The overlay that was applied."""
 
     def to_json(self) -> str:
         """For handing to a process of the same run."""
@@ -207,8 +214,8 @@ class Settings:
     def from_json(cls, text: str) -> Settings:
         """The reverse of `to_json`."""
         document = json.loads(text)
-        directory = document.pop("directory")
-        return _build_settings(document, Source("generation file", TomlLines("")), directory)
+        directory, stage = document.pop("directory"), document.pop("stage", "")
+        return _build_settings(document, Source("generation file", TomlLines(""), stage=stage), directory)
 
 
 REQUIRED = {ResourceSection: ("name", "connections_max"), RouteSection: ("path",), FunctionSection: ("name",)}
@@ -297,8 +304,8 @@ def _overlay(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def _build_settings(document: Mapping[str, Any], source: Source, directory: str) -> Settings:
-    values: dict[str, Any] = {"directory": directory}
-    known = [*SINGLE_SECTIONS, *REPEATED_SECTIONS, "env"]
+    values: dict[str, Any] = {"directory": directory, "stage": source.stage}
+    known = [*SINGLE_SECTIONS, *REPEATED_SECTIONS, "env", "secrets"]
     for name, value in document.items():
         if name in SINGLE_SECTIONS:
             values[name] = build_section(SINGLE_SECTIONS[name], value, source, (name,))
@@ -314,6 +321,8 @@ def _build_settings(document: Mapping[str, Any], source: Source, directory: str)
                 _check_runtimes(values[name], value, source)
         elif name == "env":
             values[name] = _build_env(value, source)
+        elif name == "secrets":
+            values[name] = _build_secrets(value, source)
         else:
             raise SettingsError(
                 f"unknown section or key {name!r}.{suggestion(name, known)}", where=source.line_of(name)
@@ -325,11 +334,36 @@ def _build_env(table: Any, source: Source) -> dict[str, str]:
     if not isinstance(table, dict):
         raise SettingsError("env is a table of NAME = value.", where=source.line_of("env"))
     for name, value in table.items():
-        if not _ENV_NAME.fullmatch(name):
+        if not ENV_NAME.fullmatch(name):
             raise SettingsError(f"env.{name} is not the name of a variable.", where=source.line_of("env", name))
         if not isinstance(value, str):
             raise SettingsError(
                 f"env.{name} = {value!r} is not text.", where=source.line_of("env", name), remedy="Put it in quotes."
+            )
+    return dict(table)
+
+
+def _build_secrets(table: Any, source: Source) -> dict[str, str]:
+    """The references; what is none may be the secret itself, so no message shows a value."""
+    if not isinstance(table, dict):
+        raise SettingsError("secrets is a table of NAME = reference.", where=source.line_of("secrets"))
+    for name, reference in table.items():
+        where = source.line_of("secrets", name)
+        if not ENV_NAME.fullmatch(name):
+            raise SettingsError(f"secrets.{name} is not the name of a variable.", where=where)
+        if isinstance(reference, str) and reference.startswith("arn:aws"):
+            raise SettingsError(
+                f"secrets.{name} stands in AWS Secrets Manager, which is read only where Peaker deploys to AWS; "
+                "that is not built yet.",
+                where=where,
+                remedy=f'Here, write {name} = "env:{name}" or {name} = "file:/run/secrets/{name.lower()}".',
+            )
+        if not isinstance(reference, str) or not SECRET_REFERENCE.fullmatch(reference):
+            raise SettingsError(
+                f"secrets.{name} does not say where the secret stands (what it says is not shown, as it may be the "
+                "secret); allowed: env:NAME or file:PATH.",
+                where=where,
+                remedy="The secret itself does not belong into a settings file.",
             )
     return dict(table)
 

@@ -31,6 +31,7 @@ def found(**changes: Any) -> dict[str, Any]:
     }
     return {
         "app": "shop",
+        "stage": "",
         "status": "ready",
         "generation": 1,
         "app_url": "http://127.0.0.1:8000",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Any
 
@@ -19,6 +20,7 @@ from peaker.meter.price import prices_of
 from peaker.policy.consistency import check_consistency
 from peaker.policy.placement import explain
 from peaker.policy.resources import check_resources
+from peaker.secret_values import read_secrets
 from peaker.settings import Settings
 
 
@@ -64,6 +66,7 @@ def check_settings(settings: Settings) -> None:
     may_run = {spec.name: spec.concurrency_max for spec in functions(settings) if not spec.web or settings.app.spill}
     check_resources(settings, workers, may_run)
     check_programs(settings)
+    read_secrets(settings, os.environ)
     prices_of(settings)
 
 
@@ -80,12 +83,14 @@ def _found(settings: Settings) -> dict[str, Any]:
     servers = settings.servers
     return {
         "app": settings.app.name,
+        "stage": settings.stage,
         "directory": settings.directory,
         "servers": {
             "count_min": servers.count_min,
             "count_max": servers.count_max,
             "workers": worker_count(settings),
         },
+        "secrets": sorted(settings.secrets),
         "functions": [
             {"name": spec.name, "target": _what_runs(spec), "memory_mb": spec.memory_mb, "timeout_s": spec.timeout_s,
              "concurrency_max": spec.concurrency_max}
@@ -104,8 +109,9 @@ def _what_runs(spec: FunctionSpec) -> str:
 
 def _text(found: dict[str, Any], *, imported: bool) -> str:
     servers = found["servers"]
+    stage = f", stage {found['stage']}" if found["stage"] else ""
     lines = [
-        f"{found['app']}: the settings are right" + ("; the app imports" if imported else ""),
+        f"{found['app']}{stage}: the settings are right" + ("; the app imports" if imported else ""),
         f"  servers: {servers['count_min']} to {servers['count_max']}; workers of each: {servers['workers']}",
     ]
     lines += [
@@ -113,6 +119,8 @@ def _text(found: dict[str, Any], *, imported: bool) -> str:
         f"{function['timeout_s']:g} s, at most {function['concurrency_max']} instances"
         for function in found["functions"]
     ]
+    if found["secrets"]:
+        lines.append(f"  secrets, all there: {', '.join(found['secrets'])}")
     rows = [["route", "placement", "because"]]
     rows += [[route["route"], route["placement"], route["reason"]] for route in found["routes"]]
     lines += ["", present.table(rows)]

@@ -13,6 +13,7 @@ import sys
 from peaker.app import environment, functions, load_target, load_web
 from peaker.errors import AppImportError
 from peaker.functions.layers import python_folders
+from peaker.secret_values import read_secrets, without_secrets
 from peaker.settings import Settings
 
 
@@ -21,13 +22,15 @@ def import_all(settings: Settings) -> None:
 
     Raises:
         AppImportError: names the target and the import error.
+        SettingsError: a secret is missing.
     """
+    secrets = read_secrets(settings, os.environ)
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "peaker.cli.importing"],
             input=settings.to_json().encode(),
             stdout=subprocess.PIPE,
-            env={**os.environ, **environment(settings)},
+            env={**os.environ, **environment(settings), **secrets},
             cwd=settings.directory,
             check=False,
             timeout=settings.servers.start_s_max,
@@ -37,7 +40,7 @@ def import_all(settings: Settings) -> None:
             f"the app did not import within servers.start_s_max = {settings.servers.start_s_max:g} s."
         ) from error
     if done.returncode:
-        reason = done.stdout.decode(errors="replace").strip()
+        reason = without_secrets(done.stdout.decode(errors="replace").strip(), secrets)
         raise AppImportError(reason or f"the app ended the process while it was imported: status {done.returncode}.")
 
 

@@ -26,6 +26,7 @@ stops the start with file, line, name, value and allowed range; `peaker check` t
 
 `[stage.NAME.SECTION]` overlays a section when `--stage NAME` is given: tables key by key, while repeated sections
 (`[[stage.NAME.route]]`) replace the whole list. All stages are checked at every start.
+See [stages](../how-to/stages.md).
 """
 
 _ENV = """\
@@ -39,6 +40,22 @@ LOG_LEVEL = "info"
 ```
 """
 
+_SECRETS = """\
+## `[secrets]`
+
+Variables whose values stand elsewhere: `env:NAME` is a variable of the environment that `peaker run` was started in,
+`file:PATH` a file (a relative path starts beside the settings file; one line end at its end is left out). They are
+read when the app starts and again by `peaker reload`, are above `[env]`, and are never printed, logged or written to a
+file. One that is missing or empty stops the start. `arn:aws:...` is refused until Peaker deploys to AWS. See
+[environment variables](../how-to/environment-variables.md).
+
+```toml
+[secrets]
+DATABASE_URL = "env:PRODUCTION_DATABASE_URL"
+SIGNING_KEY = "file:/run/secrets/signing_key"
+```
+"""
+
 _TABLE_HEAD = ("| name | type | default | allowed | meaning |", "|---|---|---|---|---|")
 
 _TYPE_WORDS: dict[Any, str] = {
@@ -47,6 +64,7 @@ _TYPE_WORDS: dict[Any, str] = {
     float: "number",
     str: "text",
     list: "list of texts",
+    dict: "table of texts",
     Auto: '`"auto"`',
 }
 
@@ -55,7 +73,7 @@ def settings_page() -> str:
     """The whole page as Markdown."""
     parts = [_INTRODUCTION]
     parts += [_section(f"[{name}]", section) for name, section in SINGLE_SECTIONS.items()]
-    parts.append(_ENV)
+    parts += [_ENV, _SECRETS]
     parts += [_section(f"[[{name}]]", section) for name, section in REPEATED_SECTIONS.items()]
     return "\n".join(parts)
 

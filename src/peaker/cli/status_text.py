@@ -21,7 +21,8 @@ def status_text(found: dict[str, Any]) -> str:
 def _head(found: dict[str, Any]) -> list[str]:
     supervisor = found["supervisor"]
     alive = f"pid {supervisor['pid']}" if supervisor["alive"] else "gone; `peaker run` takes over"
-    lines = [f"{found['app']}: {found['status']}, generation {found['generation']}"]
+    stage = f", stage {found['stage']}" if found["stage"] else ""
+    lines = [f"{found['app']}{stage}: {found['status']}, generation {found['generation']}"]
     if found["status"] == "stopped":
         return [*lines, "  start it with `peaker run`; below is what the last run counted"]
     lines += [f"  app         {found['app_url']}", f"  ops         {found['ops_url']}"]

@@ -40,6 +40,7 @@ def function_environment(spec: FunctionSpec, settings: Settings, declared: Mappi
     the reserved ones above what the user declares, the others below it. A web app keeps the time zone and the language
     it has on the servers, unless functions are to be like Lambda.
     """
+    declared = {**declared, **dict(spec.variables)}
     host = {name: value for name in PASSED_ON if (value := os.environ.get(name)) is not None}
     usual = _unreserved() if not spec.web or settings.functions.like == "lambda" else {}
     reserved = _reserved(spec, settings, declared) | pool_variables(settings, in_instance=True)

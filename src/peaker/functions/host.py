@@ -38,6 +38,7 @@ from peaker.functions.service import InvokeService
 from peaker.functions.starts import Starts
 from peaker.meter.function_usage import FunctionMeter
 from peaker.policy.resources import instances_allowed
+from peaker.secret_values import given_secrets, without_secrets
 from peaker.settings import Settings
 from peaker.state import StateDirectory
 from peaker.unix_socket import UnixListener, link_newest
@@ -64,6 +65,7 @@ class FunctionHost:
         self._generation = generation
         self._drain_s = settings.servers.drain_s_max
         self._build = ""
+        self._secrets: dict[str, str] = {}
         self._events: MemoryEvents | None = None
         self._clock = SystemClock()
         self._functions: list[HostedFunction] = []
@@ -92,8 +94,9 @@ class FunctionHost:
         try:
             return await serving
         except PeakerError as error:
-            _logger.error("%s", error, extra={"action": "start"})  # noqa: TRY400 - the user's error, not ours
-            await self._control.tell_failure(str(error))
+            said = without_secrets(str(error), self._secrets)
+            _logger.error("%s", said, extra={"action": "start"})  # noqa: TRY400 - the user's error, not ours
+            await self._control.tell_failure(said)
             return EXIT_APP_FAILED if isinstance(error, (AppImportError, AppStartError)) else error.exit_code
         finally:
             await asyncio.gather(*(function.stop() for function in self._functions))
@@ -155,7 +158,7 @@ class FunctionHost:
         return Surroundings(
             modified_epoch_s=self._clock.epoch_s(),
             directory=settings.directory,
-            has_variables=bool(environment(settings)),
+            has_variables=bool(environment(settings) or settings.secrets),
             instances_max=allowed.instances_max if allowed else reserved,
         )
 
@@ -183,7 +186,8 @@ class FunctionHost:
             in_flight_max=STARTS_PER_CORE * cores if asked == "auto" else asked,
             instances_max=allowed.instances_max if allowed else None,
         )
-        variables = environment(settings)
+        self._secrets = given_secrets(settings, os.environ)
+        variables = environment(settings) | self._secrets
         self._build = build_hash(settings)
         at_once = asyncio.Semaphore(cores)
 

@@ -27,6 +27,7 @@ from peaker.control_socket import Answer, CommandRefused, ControlServer, Status,
 from peaker.errors import AppImportError, AppStartError, PeakerError, StateError
 from peaker.gate.route_report import route_lines
 from peaker.gate.slots import WorkerStatus, open_slot_table
+from peaker.secret_values import given_secrets, without_secrets
 from peaker.servers.serving import Serving
 from peaker.settings import Settings
 from peaker.state import StateDirectory
@@ -64,6 +65,7 @@ class Worker:
         self._force = asyncio.Event()
         self._failure_heard = asyncio.Event()
         self._serving: Serving | None = None
+        self._secrets: dict[str, str] = {}
         self._control = ControlServer(
             state.control_socket(f"worker-{row}"),
             process=f"worker-{row}",
@@ -101,7 +103,9 @@ class Worker:
             self._control.close()
 
     async def _start(self) -> None:
-        os.environ.update(environment(self._settings) | pool_variables(self._settings, in_instance=False))
+        self._secrets = given_secrets(self._settings, os.environ)
+        declared = environment(self._settings) | self._secrets
+        os.environ.update(declared | pool_variables(self._settings, in_instance=False))
         slots = open_slot_table(self._state.slots)
         if not 0 <= self._row < slots.rows:
             raise StateError(f"--row = {self._row} is not in the slot table; allowed: 0 to {slots.rows - 1}.")
@@ -146,9 +150,10 @@ class Worker:
 
     async def _tell_failure(self, error: PeakerError) -> None:
         """Say it on stderr and to every control connection, and wait a moment for one that is just being made."""
-        _logger.error("%s", error, extra={"action": "start"})
+        said = without_secrets(str(error), self._secrets)
+        _logger.error("%s", said, extra={"action": "start"})
         self._failure_heard.clear()
-        self._control.set_status(Status.FAILED, str(error))
+        self._control.set_status(Status.FAILED, said)
         if self._control.connections:
             return
         try:

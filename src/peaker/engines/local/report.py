@@ -84,6 +84,7 @@ def _head(app: RunningApp, settings: Settings) -> dict[str, Any]:
     record = app.record
     return {
         "app": record.app,
+        "stage": settings.stage,
         "status": overall_status(app),
         "app_url": record.app_url,
         "ops_url": record.ops_url,
