@@ -23,6 +23,7 @@ COMMANDS = {
     "profile": "Show the AWS profile that leads to the functions.",
     "replay": "Send the traffic of a trace to a URL.",
     "traffic": "Show the traffic in a log or metric export, and its shape.",
+    "plan": "Say which architecture suits a log's traffic, and what it costs.",
 }
 """By the module of this package that holds it as `command`; the order is that of --help."""
 

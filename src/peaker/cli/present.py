@@ -60,6 +60,21 @@ def reading_bar() -> Iterator[Callable[[int, int | None], None]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
+@contextmanager
+def work_bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error for steps of work, if a person is there to see it; gives what is told of each step."""
+    if not sys.stderr.isatty():
+        yield lambda _step, _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda step, done, total: progress.update(task, description=step, completed=done, total=total)
+
+
 def log_to_stderr() -> None:
     """Sentences of the program's own log beside the talk."""
     logging.basicConfig(format="peaker: %(message)s", level=logging.INFO, stream=sys.stderr)
