@@ -21,8 +21,8 @@ from peaker.plan.supply import (
     fixed,
     functions_only,
     hybrid_fixed,
-    servers_for_peak,
     spill_price,
+    usd_for_peak,
 )
 from peaker.prices import PriceTable
 from peaker.units import human_duration
@@ -87,7 +87,7 @@ def quick_dollars(
     except PriceError:
         price = None
     if Architecture.SERVERS in possible and sizes:
-        size = min(sizes, key=lambda size: servers_for_peak(case, load, size) * size.usd_per_hour)
+        size = min(sizes, key=lambda size: usd_for_peak(case, load, size))
         found.append((Architecture.SERVERS, _usd(case, load, table, fixed(case, load, size, is_task=False))))
     if price and Architecture.FUNCTIONS in possible:
         front = Front.FUNCTION_URL if case.needs.trigger is Trigger.REQUEST else Front.NONE

@@ -133,7 +133,7 @@ def _full(slots: int, loads: Floats, places: float) -> Floats:
         blocked = loads * blocked / (slot + loads * blocked)
     rho = loads / slots
     near_one = np.abs(rho - 1) < 1e-6
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         last = np.where(near_one, 1.0, rho) ** places
         line = np.where(near_one, places, rho * (last - 1) / np.where(near_one, 1.0, rho - 1))
         share = blocked * last / (1 + blocked * line)

@@ -27,8 +27,8 @@ from peaker.plan.supply import (
     managed,
     provisioned,
     scaled,
-    servers_for_peak,
     spill_price,
+    usd_for_peak,
 )
 from peaker.prices import PriceTable
 
@@ -115,7 +115,7 @@ def _makers(  # noqa: PLR0917 - what all of them are made from
     """A name and a maker for each candidate; what cannot be made for want of a size or a price does not appear."""
     asked = case.needs.trigger is Trigger.REQUEST
     if sizes:
-        peak = min(worth_trying(sizes, load), key=lambda size: servers_for_peak(case, load, size) * size.usd_per_hour)
+        peak = min(worth_trying(sizes, load), key=lambda size: usd_for_peak(case, load, size))
         yield "servers for the peak", lambda: fixed(case, load, peak, is_task=False)
         if asked:
             yield "servers, auto scaled", lambda: scaled(case, load, _fine(sizes, load), is_task=False)
@@ -149,7 +149,7 @@ def _task(case: Case, load: Load, table: PriceTable, *, is_fixed: bool) -> Suppl
     if not sizes:
         raise PriceError("no size of a Fargate task holds one worker and this load")
     if is_fixed:
-        size = min(sizes, key=lambda size: servers_for_peak(case, load, size) * size.usd_per_hour)
+        size = min(sizes, key=lambda size: usd_for_peak(case, load, size))
         return fixed(case, load, size, is_task=True)
     cheapest = sorted(sizes, key=lambda size: size.usd_per_million)
     return scaled(case, load, _fine(cheapest, load), is_task=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peaker.meter.bill import HOURS_PER_MONTH
-from peaker.plan.capacity import ServerSize, function_stretch
+from peaker.plan.capacity import ServerSize, function_stretch, surplus_usd
 from peaker.plan.case import Case, Trigger
 from peaker.plan.cost import ALB_ADDRESSES, GIB, LOG_BYTES_PER_INVOCATION, Front
 from peaker.plan.levels import Load, loss_by_slots, wait_by_slots
@@ -116,6 +116,13 @@ def servers_for_peak(case: Case, load: Load, size: ServerSize) -> int:
         if float(np.sum(weights * late)) <= allowed:
             return servers
     return most
+
+
+def usd_for_peak(case: Case, load: Load, size: ServerSize) -> float:
+    """Dollars a month of servers of this size for the peak, with what a burstable one charges for its CPU."""
+    servers = servers_for_peak(case, load, size)
+    extra = surplus_usd(size, case.work, case.choices, load.requests, servers * load.hours_known)
+    return HOURS_PER_MONTH * (servers * size.usd_per_hour + extra / load.hours_known)
 
 
 def fixed(case: Case, load: Load, size: ServerSize, *, is_task: bool) -> Supply:
@@ -250,6 +257,11 @@ def baselines(case: Case, load: Load, size: ServerSize, price: SpillPrice, table
     if case.needs.trigger is Trigger.REQUEST:
         addresses = ALB_ADDRESSES * table.price(case.choices.region, "ipv4.hour").usd
         servers_usd[2:] += (table.price(case.choices.region, "alb.hour").usd + addresses) * HOURS_PER_MONTH
+    for servers in range(1, most + 1):
+        hours = servers * load.hours_known
+        servers_usd[servers] += month * surplus_usd(
+            size, case.work, case.choices, load.requests * (1 - float(shares[servers])), hours
+        )
     functions_usd = shares * load.requests * month * price.usd
     floor = max(case.choices.servers_min, 1, _servers_for_the_rest(case, load, size))
     servers_usd[:floor] = math.inf
