@@ -76,8 +76,10 @@ def saved(plan: Plan) -> str:
     parts = []
     for architecture in Architecture:
         best = best_of(plan, architecture)
-        if best is not None and architecture is not chosen.architecture and best.usd_per_month > chosen.usd_per_month:
-            share = 1 - chosen.usd_per_month / best.usd_per_month
+        if best is None or architecture is chosen.architecture:
+            continue
+        share = 1 - chosen.usd_per_month / best.usd_per_month
+        if share >= 0.005:
             name = "the best hybrid" if architecture is Architecture.HYBRID else f"{architecture.value} alone"
             parts.append(f"{share:.0%} less than {name}")
     return " and ".join(parts)
