@@ -90,6 +90,11 @@ class StateDirectory:
         """Folder of bounded log files."""
         return self.root / "logs"
 
+    @property
+    def scratch(self) -> Path:
+        """Folder of the temporary folders of instances."""
+        return self.root / "scratch"
+
     def settings_of(self, generation: int) -> Path:
         """The resolved settings of one generation of code, as `Settings.to_json` wrote them."""
         return self.root / f"generation-{generation}.json"

@@ -94,7 +94,8 @@ async def launched(
     nothing = None if cgroups else ""
     # The directory's name keeps tests that run at the same time apart.
     name = "".join(letter for letter in directory.name if letter.isalnum())[-30:]
-    limits = Limits.find(f"t{name}", like=made.functions.like, mountinfo=nothing, membership=nothing)
+    scratch = directory / "scratch"
+    limits = Limits.find(f"t{name}", like=made.functions.like, scratch=scratch, mountinfo=nothing, membership=nothing)
     limits.joins_are_slow = joins_are_slow or limits.joins_are_slow
     bench = Launched(directory, made, limits, canary_s)
     hierarchies = list(limits.hierarchies)
@@ -105,6 +106,7 @@ async def launched(
         await bench.launcher.stop()
         limits.close()
         assert groups_left(hierarchies, f"t{name}") == []
+        assert list(scratch.iterdir()) == []
 
 
 def groups_left(hierarchies: list[Hierarchy], name: str) -> list[Path]:

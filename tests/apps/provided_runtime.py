@@ -104,7 +104,10 @@ async def provided(
     )
     nothing = None if cgroups else ""
     name = "".join(letter for letter in directory.name if letter.isalnum())[-30:]
-    limits = Limits.find(f"t{name}", like=settings.functions.like, mountinfo=nothing, membership=nothing)
+    scratch = directory / "scratch"
+    limits = Limits.find(
+        f"t{name}", like=settings.functions.like, scratch=scratch, mountinfo=nothing, membership=nothing
+    )
     bench = Launched(directory, settings, limits, 10.0)
     hierarchies = list(limits.hierarchies)
     try:
@@ -114,3 +117,4 @@ async def provided(
         await bench.launcher.stop()
         limits.close()
         assert groups_left(hierarchies, f"t{name}") == []
+        assert list(scratch.iterdir()) == []

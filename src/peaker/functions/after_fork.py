@@ -10,20 +10,31 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from peaker.functions import kernel
+from peaker.functions import kernel, private_tmp
 
 WRITABLE_PATHS = ("/tmp", "/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/random", "/dev/urandom")  # noqa: S108
 """What stays writable where the disk is read-only: Lambda's /tmp, and devices that keep nothing."""
 
 
-def take_over(order: dict[str, Any], log_fd: int | None, join_fds: Iterable[int], close_fds: Iterable[int]) -> None:
+def take_over(
+    order: dict[str, Any],
+    log_fd: int | None,
+    join_fds: Iterable[int],
+    close_fds: Iterable[int],
+    *,
+    kept_in_tmp: Iterable[str] | None = None,
+) -> None:
     """Become a process of its own: session, cgroups, output, limits and environment; runs nothing of the user's.
 
     Args:
-        order: `name`, and where they apply `address_space_bytes`, `read_only`, `dies_with_parent`.
+        order: `name`, and where they apply `scratch`, `address_space_bytes`, `read_only`, `dies_with_parent`.
         log_fd: becomes standard output and error; None leaves them.
         join_fds: `cgroup.procs` files, open for writing.
         close_fds: what belongs to the zygote.
+        kept_in_tmp: what stays in a /tmp of its own; None where it is not to have one.
+
+    Raises:
+        OSError: the kernel refused one of them.
     """
     os.setsid()
     for fd in join_fds:
@@ -40,8 +51,13 @@ def take_over(order: dict[str, Any], log_fd: int | None, join_fds: Iterable[int]
         kernel.die_with_parent(signal.SIGKILL)
     if size := order.get("address_space_bytes"):
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    scratch = order.get("scratch", "")
+    if scratch and kept_in_tmp is not None:
+        private_tmp.mount(scratch, kept_in_tmp)
+    elif scratch:
+        private_tmp.redirect(scratch)
     if order.get("read_only"):
-        kernel.make_disk_read_only(WRITABLE_PATHS)
+        kernel.make_disk_read_only((*WRITABLE_PATHS, scratch) if scratch else WRITABLE_PATHS)
     os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = order["name"]
 
 

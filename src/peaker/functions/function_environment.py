@@ -42,6 +42,8 @@ def function_environment(spec: FunctionSpec, settings: Settings, declared: Mappi
     """
     declared = {**declared, **dict(spec.variables)}
     host = {name: value for name in PASSED_ON if (value := os.environ.get(name)) is not None}
+    if settings.functions.like == "lambda":
+        host.pop("TMPDIR", None)  # Lambda has /tmp and nothing else to write to
     usual = _unreserved() if not spec.web or settings.functions.like == "lambda" else {}
     reserved = _reserved(spec, settings, declared) | pool_variables(settings, in_instance=True)
     if spec.is_provided:

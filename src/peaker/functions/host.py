@@ -89,7 +89,7 @@ class FunctionHost:
         log = FunctionLog(
             self._state.logs / "functions.log", clock=self._clock, log_format=self._settings.functions.log_format
         )
-        limits = Limits.find(self._settings.app.name, like=self._settings.functions.like)
+        limits = Limits.find(self._settings.app.name, like=self._settings.functions.like, scratch=self._state.scratch)
         serving = loop.create_task(self._serve(log, limits))
         try:
             return await serving

@@ -1,6 +1,6 @@
-"""Calls to the Linux kernel that the standard library does not have: prctl and Landlock.
+"""Calls to the Linux kernel that the standard library does not have: prctl, Landlock, mounts.
 
-Constants are those of `linux/prctl.h` and `linux/landlock.h`.
+Constants are those of `linux/prctl.h`, `linux/landlock.h`, `linux/sched.h` and `linux/mount.h`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ _TRUNCATE = 1 << 14
 _FILE_WRITES = _WRITE_FILE | _TRUNCATE
 
 _MADV_POPULATE_WRITE = 23
+
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
+_MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -62,6 +65,40 @@ def _prctl(option: int, argument: int) -> None:
 def populate_writable(start: int, length: int) -> None:
     """Have these pages ready for writing, copied if they are shared; only a hint, which Linux before 5.14 ignores."""
     _libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_POPULATE_WRITE)
+
+
+def enter_own_mounts() -> None:
+    """Go on in a mount namespace of one's own: what is mounted from now on is seen by this process and its children.
+
+    Where that needs root's rights, a user namespace in which the user stays who they are gives them.
+
+    Raises:
+        OSError: the kernel allows neither.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    if _libc.unshare(ctypes.c_int(_CLONE_NEWNS)) != 0:
+        if _libc.unshare(ctypes.c_int(_CLONE_NEWNS | _CLONE_NEWUSER)) != 0:
+            _raise_errno("unshare")
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+            with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 - runs in a fresh fork
+                file.write(text)
+    # Otherwise mounts would be seen outside where / is shared, as systemd has it.
+    _mount(None, "/", _MS_REC | _MS_PRIVATE)
+
+
+def bind(source: str, target: str, *, with_all_below: bool = False) -> None:
+    """Have `source` be seen at `target` too; to be called after `enter_own_mounts`.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _mount(source, target, _MS_BIND | (_MS_REC if with_all_below else 0))
+
+
+def _mount(source: str | None, target: str, flags: int) -> None:
+    name = os.fsencode(source) if source is not None else None
+    if _libc.mount(name, os.fsencode(target), None, ctypes.c_ulong(flags), None) != 0:
+        _raise_errno(f"mount({target})")
 
 
 def landlock_version() -> int:

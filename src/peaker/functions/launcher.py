@@ -77,6 +77,7 @@ class Launcher:
         """Sentences for the user about the function and about what this machine cannot enforce."""
         self._settings = settings
         self._is_like_lambda = settings.functions.like == "lambda"
+        self._declared = frozenset(environment)
         self._environment = function_environment(spec, settings, environment)
         self._limits = limits
         self._on_log = on_log
@@ -156,6 +157,7 @@ class Launcher:
             "rung": self.rung.value,
             "canary_s": self._canary_s,
             "start_s_max": start_s_max,
+            "private_tmp": self._is_like_lambda,
             "kill_strays": not any("memory" in h.controllers for h in self._limits.hierarchies),
         }
         try:
@@ -334,6 +336,8 @@ class Launcher:
         """What the instance is told about itself."""
         enclosure = instance.enclosure
         bounds: dict[str, Any] = {"name": instance.name, "read_only": enclosure.read_only}
+        if self._is_like_lambda or "TMPDIR" not in self._declared:
+            bounds["scratch"] = enclosure.scratch
         if not enclosure.limits_memory:
             bounds["address_space_bytes"] = self._zygote_virtual_bytes + self.spec.memory_mb * MIB
         return bounds

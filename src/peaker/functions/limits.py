@@ -1,4 +1,4 @@
-"""What an instance may use: memory, CPU share, disk; by the best mechanism that is there and writable.
+"""What an instance may use: memory, CPU share, disk, temporary files; by the best mechanism that is there and writable.
 
 Memory of an instance is the zygote's resident pages, which it shares, and its own private ones; so its own may take
 `memory_mb` less the zygote's size. A cgroup holds it to that exactly, with all its children. Without one, RLIMIT_AS
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from peaker.functions import kernel
 from peaker.functions.cgroups import Group, Hierarchy, find_hierarchies, remove_tree
+from peaker.functions.scratch import ScratchFolders
 
 
 @dataclass(slots=True)
@@ -20,6 +21,8 @@ class Enclosure:
     """The limits of one instance, as they stand on this machine."""
 
     read_only: bool = False
+    scratch: str = ""
+    """Folder for its temporary files, "" where there is none."""
     _groups: list[Group] = field(default_factory=list[Group])
 
     @property
@@ -83,16 +86,24 @@ class Limits:
         self._number = 0
         self._ending: list[tuple[Enclosure, int]] = []
         self.can_limit_disk = kernel.landlock_version() > 0
+        self._scratch: ScratchFolders | None = None
 
     @classmethod
     def find(
-        cls, app_name: str, *, like: str = "local", mountinfo: str | None = None, membership: str | None = None
+        cls,
+        app_name: str,
+        *,
+        like: str = "local",
+        scratch: Path | None = None,
+        mountinfo: str | None = None,
+        membership: str | None = None,
     ) -> Limits:
         """Look at what this machine offers and remove what dead hosts of this app left behind.
 
         Args:
             app_name: names the cgroups.
             like: `lambda` also looks for CPU shares and the freezer.
+            scratch: folder that is to have the instances' folders for temporary files; None for none.
             mountinfo: text of /proc/self/mountinfo where that is not to be read.
             membership: text of /proc/self/cgroup, likewise.
         """
@@ -111,7 +122,15 @@ class Limits:
         limits.notices += [f"no writable {name} cgroup here: {consequences[name]}." for name in sorted(missing)]
         if like == "lambda" and not limits.can_limit_disk:
             limits.notices.append("this kernel has no Landlock: instances can write wherever you can.")
+        if scratch is not None:
+            limits._make_scratch(scratch)
         return limits
+
+    def _make_scratch(self, root: Path) -> None:
+        try:
+            self._scratch = ScratchFolders(root)
+        except OSError as error:
+            self.notices.append(f"instances have no temporary folders of their own, {root}: {error.strerror}.")
 
     def _prepare(self, hierarchy: Hierarchy) -> bool:
         """Make this host's own group and sweep up after dead hosts; False where it is not ours to write."""
@@ -136,11 +155,13 @@ class Limits:
         """Limits for one new instance; zero vcpus is no CPU limit.
 
         Raises:
-            OSError: the kernel refused to make a cgroup.
+            OSError: a cgroup or a folder could not be made.
         """
         self._number += 1
         self._sweep()
         enclosure = Enclosure(read_only and self.can_limit_disk)
+        if self._scratch is not None:
+            enclosure.scratch = self._scratch.make()
         for hierarchy in self.hierarchies:
             path = hierarchy.base / self._name / str(self._number)
             enclosure._groups.append(Group.make(hierarchy, path, memory_bytes, vcpus))  # noqa: SLF001
@@ -149,23 +170,33 @@ class Limits:
     def release(self, enclosure: Enclosure, spare_pid: int) -> None:
         """End what is left in it, but for one process, and remove it; later, if it is not empty yet."""
         enclosure.kill_all(spare_pid)
-        if not enclosure.release():
+        if enclosure.release():
+            self._remove_scratch(enclosure)
+        else:
             self._ending.append((enclosure, spare_pid))
+
+    def _remove_scratch(self, enclosure: Enclosure) -> None:
+        if self._scratch is not None and enclosure.scratch:
+            self._scratch.remove(enclosure.scratch)
 
     def _sweep(self) -> None:
         for ending in self._ending[:]:
             enclosure, spare_pid = ending
             enclosure.kill_all(spare_pid)
             if enclosure.release():
+                self._remove_scratch(enclosure)
                 self._ending.remove(ending)
 
     def close(self) -> None:
-        """Kill whatever is left in the cgroups made here and remove them."""
+        """Kill whatever is left in the cgroups made here and remove them, and the temporary folders."""
         for hierarchy in self.hierarchies:
             top = hierarchy.base / self._name
             if top.exists() and not remove_tree(hierarchy, top):
                 self.notices.append(f"cgroup {top} could not be removed: a process in it does not end.")
         self.hierarchies = []
+        if self._scratch is not None:
+            self._scratch.close()
+            self._scratch = None
 
 
 def _text(given: str | None, name: str) -> str:

@@ -25,7 +25,18 @@ from typing import Any, NoReturn
 
 from peaker.app import FunctionSpec
 from peaker.errors import AppImportError, AppStartError
-from peaker.functions import after_fork, canary, executing, frames, instance, kernel, preparation, proc, working_set
+from peaker.functions import (
+    after_fork,
+    canary,
+    executing,
+    frames,
+    instance,
+    kernel,
+    preparation,
+    private_tmp,
+    proc,
+    working_set,
+)
 from peaker.functions.fork_safety import find_hazards
 from peaker.functions.load_handler import HandlerImportError
 from peaker.functions.rung import Rung
@@ -48,6 +59,7 @@ class Zygote:
         self._order: dict[str, Any] = {}
         self._cannot_enter = ""
         self._written: working_set.Ranges = []
+        self._kept_in_tmp: list[str] | None = None
 
     def run(self) -> int:
         """Prepare, then serve the host until it is gone; returns the exit code."""
@@ -56,6 +68,8 @@ class Zygote:
             return 0
         self._order, _ = received
         spec = FunctionSpec(**self._order["spec"])
+        if self._order["private_tmp"]:
+            self._look_for_private_tmp()
         if not self._prepare(spec, Rung(self._order["rung"])):
             return 1
         self._serve(spec)
@@ -112,6 +126,14 @@ class Zygote:
         virtual_bytes, resident_bytes = proc.memory_bytes()
         self._tell("ready", resident_bytes=resident_bytes, virtual_bytes=virtual_bytes)
         return True
+
+    def _look_for_private_tmp(self) -> None:
+        """Whether instances can have a /tmp of their own, and what of the machine's they are to keep."""
+        kept = private_tmp.paths_to_keep(self._order["directory"])
+        if reason := private_tmp.why_impossible(kept):
+            self._tell("note", text=f"instances share the machine's /tmp: {reason}")
+        else:
+            self._kept_in_tmp = kept
 
     def _is_fit(self, step: str, text: str) -> bool:
         gc.collect()
@@ -206,7 +228,8 @@ class Zygote:
             signal.set_wakeup_fd(-1)
             channel_fd, *rest = fds
             log_fd, join_fds = (rest[0], rest[1:]) if rest else (None, [])
-            after_fork.take_over(message, log_fd, join_fds, [self._control.detach(), self._wake_read, self._wake_write])
+            own_fds = [self._control.detach(), self._wake_read, self._wake_write]
+            after_fork.take_over(message, log_fd, join_fds, own_fds, kept_in_tmp=self._kept_in_tmp)
             channel = socket.socket(fileno=channel_fd)
             if message.get("parked") and not self._wait_parked(channel):
                 code = 0
