@@ -72,7 +72,9 @@ def server_on(type_: InstanceType, work: Work, choices: Choices) -> ServerSize |
     )
 
 
-def task_of(vcpus: float, memory_gb: float, usd_per_hour: float, work: Work, choices: Choices) -> ServerSize | None:
+def task_of(  # noqa: PLR0917 - a task's size and price, then what for
+    vcpus: float, memory_gb: float, usd_per_hour: float, source: str, work: Work, choices: Choices
+) -> ServerSize | None:
     """A Fargate task of this size as a server; None where one worker does not fit.
 
     A part of a vCPU makes one worker that is as much slower.
@@ -81,7 +83,7 @@ def task_of(vcpus: float, memory_gb: float, usd_per_hour: float, work: Work, cho
     if workers < 1:
         return None
     name = f"Fargate {vcpus:g} vCPU {memory_gb:g} GB"
-    return _sized(name, usd_per_hour, vcpus, workers, work, choices)
+    return _sized(name, usd_per_hour, vcpus, workers, work, choices, source=source)
 
 
 def _sized(  # noqa: PLR0917 - one after the other as in the value they make

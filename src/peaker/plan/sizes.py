@@ -55,10 +55,11 @@ def task_sizes(case: Case, load: Load, table: PriceTable) -> list[ServerSize]:
     arch = "arm" if case.choices.architecture == "arm64" else "x86"
     region = case.choices.region
     vcpu, gb = table.price(region, f"fargate.vcpu_hour.{arch}"), table.price(region, f"fargate.gb_hour.{arch}")
+    source = f"{vcpu.source}, {vcpu.published}"
     sizes = [
         size
         for vcpus, memory_gb in TASK_SIZES
-        if (size := task_of(vcpus, memory_gb, vcpus * vcpu.usd + memory_gb * gb.usd, case.work, case.choices))
+        if (size := task_of(vcpus, memory_gb, vcpus * vcpu.usd + memory_gb * gb.usd, source, case.work, case.choices))
     ]
     return [size for size in sizes if _is_sensible(size, load)]
 
