@@ -22,8 +22,10 @@ COMMANDS = {
     "invoke": "Run a function once and show its result.",
     "profile": "Show the AWS profile that leads to the functions.",
     "replay": "Send the traffic of a trace to a URL.",
+    "measure": "Measure what the app needs: time, CPU, memory, capacity.",
     "traffic": "Show the traffic in a log or metric export, and its shape.",
     "plan": "Say which architecture suits a log's traffic, and what it costs.",
+    "prices": "Show the prices sums are made with, or fetch those of today.",
 }
 """By the module of this package that holds it as `command`; the order is that of --help."""
 

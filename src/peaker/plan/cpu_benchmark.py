@@ -26,7 +26,9 @@ ROUNDS = 25
 ROUNDS_MAX = 1000
 ASSUMED_SPEED_RANGE = 0.3
 
-_CHECK = 0x4AEF
+CHECK = 0xFE30
+"""What `one_round` returns; another value means that it did other work."""
+
 _PASSES = 1000
 _CONFIDENCE = 0.95
 
@@ -96,9 +98,7 @@ def _collatz(start: int) -> int:
     return steps
 
 
-def measure_score(
-    cpu_now_s: Callable[[], float], *, python: str, machine: str, rounds: int = ROUNDS
-) -> CpuScore:
+def measure_score(cpu_now_s: Callable[[], float], *, python: str, machine: str, rounds: int = ROUNDS) -> CpuScore:
     """Run the mix `rounds` times after a warm-up; 2 to 3 s with the default.
 
     Args:
@@ -108,16 +108,15 @@ def measure_score(
         rounds: from 7 to ROUNDS_MAX.
     """
     require(7 <= rounds <= ROUNDS_MAX, "rounds", rounds, f"within 7..{ROUNDS_MAX}")
-    one_round()
+    check = one_round()
+    require(check == CHECK, "checksum of the mix", f"{check:#06x}", f"{CHECK:#06x}")
     times_s = []
     for _ in range(rounds):
         began_s = cpu_now_s()
         one_round()
         times_s.append(cpu_now_s() - began_s)
     low, middle, high = median_interval([1 / max(took_s, 1e-9) for took_s in times_s])
-    return CpuScore(
-        rounds_per_s=middle, low_per_s=low, high_per_s=high, rounds=rounds, python=python, machine=machine
-    )
+    return CpuScore(rounds_per_s=middle, low_per_s=low, high_per_s=high, rounds=rounds, python=python, machine=machine)
 
 
 def median_interval(values: Sequence[float], confidence: float = _CONFIDENCE) -> tuple[float, float, float]:

@@ -36,15 +36,23 @@ def value_from(kind: type[_Value], raw: Any, where: str) -> _Value:
 
 def _member(hint: Any, raw: Any, where: str) -> Any:
     if get_origin(hint) is tuple:
-        if not isinstance(raw, list):
-            raise PlanError(f"{str(raw)[:80]!r} is not a list.", where=where)
-        return tuple(_member(get_args(hint)[0], each, f"{where}[{index}]") for index, each in enumerate(raw))
+        return _list(get_args(hint)[0], raw, where)
     options = get_args(hint) or (hint,)
     if raw is None and type(None) in options:
         return None
     wanted = next(option for option in options if option is not type(None))
+    return _plain(wanted, raw, where)
+
+
+def _list(hint: Any, raw: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(raw, list):
+        raise PlanError(f"{str(raw)[:80]!r} is not a list.", where=where)
+    return tuple(_member(hint, each, f"{where}[{index}]") for index, each in enumerate(raw))
+
+
+def _plain(wanted: Any, raw: Any, where: str) -> Any:
     if get_origin(wanted) is tuple:
-        return _member(wanted, raw, where)
+        return _list(get_args(wanted)[0], raw, where)
     if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
         return value_from(wanted, raw, where)
     if isinstance(wanted, type) and issubclass(wanted, StrEnum):

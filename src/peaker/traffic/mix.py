@@ -15,6 +15,7 @@ from peaker.http1 import request_head
 
 TARGETS_MAX = 10_000
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+WITH_BODY = ("POST", "PUT", "PATCH")
 
 _TARGET = re.compile(r"(?:(?P<method>[A-Z]+) +)?(?P<path>/[^\s:]*(?::[^\s:]*)*?)(?::(?P<weight>\d+(?:\.\d+)?))?")
 
@@ -72,16 +73,22 @@ class Mix:
         host: str,
         prefix: str = "",
         headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
     ) -> None:
+        """`body` goes with each request of a method in WITH_BODY."""
         if not 1 <= len(targets) <= TARGETS_MAX:
             raise SettingsError(f"{len(targets)} paths are not allowed; allowed: 1 to {TARGETS_MAX}.")
         fields = [("host", host), ("user-agent", "peaker-replay"), ("accept", "*/*"), *headers]
-        self._heads = [request_head(target.method, prefix + target.path, fields, 0) for target in targets]
+        bodies = [body if target.method in WITH_BODY else b"" for target in targets]
+        self._heads = [
+            request_head(target.method, prefix + target.path, fields, len(own)) + own
+            for target, own in zip(targets, bodies, strict=True)
+        ]
         self._is_head = [target.method == "HEAD" for target in targets]
         self._cumulative = list(itertools.accumulate(target.weight for target in targets))
 
     def draw(self, chance: random.Random) -> tuple[bytes, bool]:
-        """The head of one request, and whether it is a HEAD, whose answer has no body."""
+        """One request (its head, and its body if it has one), and whether it is a HEAD, whose answer has no body."""
         place = bisect(self._cumulative, chance.random() * self._cumulative[-1])
         place = min(place, len(self._heads) - 1)
         return self._heads[place], self._is_head[place]

@@ -1,0 +1,102 @@
+"""A route asked one request at a time, by nobody else: its time, its CPU time, the size of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from peaker.errors import PeakerError
+from peaker.http1 import EffectUnknown, NotSent, Pool
+from peaker.plan.measured import POINTS, RouteMeasured
+from peaker.plan.workload import quantiles_of
+from peaker.traffic.mix import Target
+
+WARM_UP_REQUESTS = 5
+REQUESTS_MAX = 200
+REQUESTS_MIN = 5
+"""Of one route, however slow it is, unless it takes longer than the time-out."""
+
+
+class NothingToMeasure(PeakerError):  # noqa: N818 - named for what was found
+    """A path is not answered as it is in production."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One request as it is sent: `name` for people, `request` its bytes."""
+
+    target: Target
+    request: bytes
+
+    @property
+    def name(self) -> str:
+        """`GET /x`."""
+        return f"{self.target.method} {self.target.path}"
+
+
+async def idle_cpu_per_s(cpu_time_s: Callable[[], float | None], watch_s: float) -> float | None:
+    """CPU seconds a second that the worker uses when nobody asks it."""
+    loop = asyncio.get_running_loop()
+    began_s, before_s = loop.time(), cpu_time_s()
+    await asyncio.sleep(watch_s)
+    after_s = cpu_time_s()
+    return None if before_s is None or after_s is None else (after_s - before_s) / (loop.time() - began_s)
+
+
+async def measure_route(
+    ask: Ask,
+    pool: Pool,
+    cpu_time_s: Callable[[], float | None],
+    *,
+    share: float,
+    idle_cpu: float | None,
+    budget_s: float,
+    timeout_s: float,
+) -> RouteMeasured:
+    """Ask until REQUESTS_MAX or `budget_s` are over, each request after the answer to the one before.
+
+    Raises:
+        NothingToMeasure: it is not answered, or with a status of 400 or more.
+    """
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    sizes = [await _asked(ask, pool, timeout_s)]
+    for _ in range(WARM_UP_REQUESTS - 1):
+        if loop.time() - began_s > budget_s / 4:
+            break
+        await _asked(ask, pool, timeout_s)
+    times_s: list[float] = []
+    measured_from_s, cpu_before_s = loop.time(), cpu_time_s()
+    while len(times_s) < REQUESTS_MAX and (len(times_s) < REQUESTS_MIN or loop.time() - began_s < budget_s):
+        sent_s = loop.time()
+        sizes.append(await _asked(ask, pool, timeout_s))
+        times_s.append(loop.time() - sent_s)
+    cpu_after_s, elapsed_s = cpu_time_s(), loop.time() - measured_from_s
+    cpu_s = None
+    if cpu_before_s is not None and cpu_after_s is not None and idle_cpu is not None:
+        cpu_s = max(0.0, cpu_after_s - cpu_before_s - idle_cpu * elapsed_s) / len(times_s)
+    return RouteMeasured(
+        target=ask.name,
+        share=share,
+        requests=len(times_s),
+        service_s=quantiles_of(times_s, POINTS),
+        cpu_s=cpu_s,
+        response_bytes=sum(sizes) / len(sizes),
+    )
+
+
+async def _asked(ask: Ask, pool: Pool, timeout_s: float) -> int:
+    """Size of the answer's body."""
+    is_head = ask.target.method == "HEAD"
+    try:
+        answer = await pool.exchange(ask.request, timeout_s=timeout_s, is_head=is_head)
+    except (NotSent, EffectUnknown) as error:
+        raise NothingToMeasure(f"it was not answered: {error}", where=ask.name) from error
+    if answer.status >= 400:
+        raise NothingToMeasure(
+            f"it is answered with status {answer.status}.",
+            where=ask.name,
+            remedy="Name what your clients ask with --path; --header gives a header that it needs.",
+        )
+    return len(answer.body)
