@@ -44,7 +44,7 @@ def own_directory(environment: Mapping[str, str] = os.environ) -> Path | None:
     if chosen:
         return None if chosen == SHIPPED else Path(chosen)
     fetched = own_home(environment) / CURRENT
-    return fetched if fetched.is_dir() else None
+    return fetched.resolve() if fetched.is_dir() else None
 
 
 def load(directory: Path | None = None) -> PriceTable:
