@@ -43,3 +43,26 @@ class UnixListener:
                 self.path.unlink()
         except FileNotFoundError:
             return  # The whole state directory may be gone already.
+
+
+def link_newest(link: Path, target: Path) -> None:
+    """Let `link` lead to `target` beside it, in one step; names end in the number of a generation, and the highest wins.
+
+    So a host of an outgoing generation that is started again does not take the name from the newer one.
+
+    Raises:
+        ListenError: the link cannot be made.
+    """
+    try:
+        if link.is_symlink() and link.exists() and _number(link.readlink()) > _number(target):
+            return
+        fresh = link.with_name(f"{link.stem}.{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target.name)
+        fresh.replace(link)
+    except OSError as error:
+        raise ListenError(f"the link cannot be made: {error.strerror or error}.", where=str(link)) from error
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])

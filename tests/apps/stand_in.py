@@ -28,13 +28,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--state", type=Path)
     parser.add_argument("--generation", type=int)
     parser.add_argument("--row", type=int)
+    parser.add_argument("--name", default="host")
     for kind in ("listen", "invoke", "ops"):
         parser.add_argument(f"--{kind}-fd", type=int)
     return parser.parse_args()
 
 
 def name_of(given: argparse.Namespace) -> str:
-    return "host" if given.invoke_fd is not None else "control" if given.ops_fd is not None else f"worker-{given.row}"
+    return given.name if given.invoke_fd is not None else "control" if given.ops_fd is not None else f"worker-{given.row}"
 
 
 def behaviour_of(name: str) -> str:

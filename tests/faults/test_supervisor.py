@@ -46,7 +46,7 @@ class Place:
     def settings(self, **servers: object) -> Settings:
         chosen = {"workers": 1, "count_max": 3, "drain_s_max": 1.0, "drain_idle_s": 0.0, "orphan_s_max": 5.0}
         return Settings(
-            app=AppSection(name="shop", listen="127.0.0.1:0"),
+            app=AppSection(name="shop", web="shop:app", listen="127.0.0.1:0"),
             servers=ServersSection(**{**chosen, **servers}),
             function=(FunctionSection(name="thumbnail", handler="shop:thumbnail"),),
             env={"PYTHONPATH": str(Path(__file__).parents[1] / "apps"), "STAND_IN": str(self.script)},

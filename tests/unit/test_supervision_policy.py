@@ -12,7 +12,7 @@ from peaker.policy.supervision import (
     servers_at_least,
     table_rows,
 )
-from peaker.settings import ServersSection, Settings
+from peaker.settings import AppSection, ServersSection, Settings
 
 
 def test_a_server_is_its_workers_beside_one_host_and_one_control() -> None:
@@ -28,8 +28,10 @@ def test_a_server_is_its_workers_beside_one_host_and_one_control() -> None:
 
 
 def test_one_server_is_always_there_for_the_gate_lives_in_it() -> None:
-    assert servers_at_least(Settings(servers=ServersSection(count_min=0))) == 1
-    assert servers_at_least(Settings(servers=ServersSection(count_min=3, count_max=4))) == 3
+    assert servers_at_least(Settings(app=AppSection(web="shop:app"), servers=ServersSection(count_min=0))) == 1
+    assert servers_at_least(Settings(servers=ServersSection(count_min=2))) == 0
+    app = AppSection(web="shop:app")
+    assert servers_at_least(Settings(app=app, servers=ServersSection(count_min=3, count_max=4))) == 3
 
 
 def test_the_first_death_is_mended_at_once_and_each_further_one_later_up_to_half_a_minute() -> None:

@@ -49,8 +49,8 @@ def roles_wanted(servers: int, workers_per_server: int, *, host: bool) -> tuple[
 
 
 def servers_at_least(settings: Settings) -> int:
-    """The gate lives in workers, so on one machine one server is always there, whatever count_min says."""
-    return max(1, settings.servers.count_min)
+    """The gate lives in workers, so on one machine a web app always has one server, whatever count_min says."""
+    return max(1, settings.servers.count_min) if settings.app.web else 0
 
 
 def table_rows(workers_max: int, workers_per_server: int) -> int:

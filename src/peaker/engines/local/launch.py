@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from peaker.app import environment
+from peaker.app import environment, local_functions
 from peaker.engines.local.child import Child
 from peaker.engines.local.listener import open_listener, url_of
 from peaker.policy.supervision import Kind, Role
+from peaker.secret_values import read_secrets
 from peaker.settings import Settings
 from peaker.state import StateDirectory
 
@@ -25,10 +26,10 @@ MODULES: Mapping[Kind, str] = {
 
 @dataclass(slots=True)
 class Listeners:
-    """The sockets that outlive the processes which use them; `invoke` is None where no function host runs."""
+    """The sockets that outlive the processes which use them; `app` is None without a web app, `invoke` without host."""
 
-    app: socket.socket
     ops: socket.socket
+    app: socket.socket | None = None
     invoke: socket.socket | None = None
 
     def of(self, kind: Kind) -> socket.socket | None:
@@ -36,8 +37,8 @@ class Listeners:
         return {Kind.WORKER: self.app, Kind.HOST: self.invoke, Kind.CONTROL: self.ops}[kind]
 
     def urls(self) -> tuple[str, str, str]:
-        """App, ops and Lambda endpoint; the last is "" without a function host."""
-        return url_of(self.app), url_of(self.ops), url_of(self.invoke) if self.invoke else ""
+        """App, ops and Lambda endpoint; "" for what is not there."""
+        return url_of(self.app) if self.app else "", url_of(self.ops), url_of(self.invoke) if self.invoke else ""
 
     def close(self) -> None:
         """Close this process's copies; the others keep theirs."""
@@ -55,7 +56,7 @@ def address_settings(settings: Settings) -> dict[Kind, tuple[str, str]]:
     }
 
 
-def open_listeners(settings: Settings, adopted: Mapping[Kind, socket.socket], *, host: bool) -> Listeners:
+def open_listeners(settings: Settings, adopted: Mapping[Kind, socket.socket]) -> Listeners:
     """Sockets handed over by running processes, and new ones for the rest.
 
     Raises:
@@ -64,15 +65,24 @@ def open_listeners(settings: Settings, adopted: Mapping[Kind, socket.socket], *,
     opened: dict[Kind, socket.socket] = dict(adopted)
     names = address_settings(settings)
     try:
-        for kind in (Kind.WORKER, Kind.CONTROL, *([Kind.HOST] if host else [])):
-            if kind not in opened:
+        for kind, is_used in is_listened_on(settings).items():
+            if is_used and kind not in opened:
                 name, address = names[kind]
                 opened[kind] = open_listener(address, name)
     except BaseException:
         for listener in opened.values():
             listener.close()
         raise
-    return Listeners(opened[Kind.WORKER], opened[Kind.CONTROL], opened.get(Kind.HOST))
+    return Listeners(opened[Kind.CONTROL], opened.get(Kind.WORKER), opened.get(Kind.HOST))
+
+
+def is_listened_on(settings: Settings) -> dict[Kind, bool]:
+    """Which kinds of process an app has: it may have no web app, or no function that runs here."""
+    return {
+        Kind.WORKER: bool(settings.app.web),
+        Kind.CONTROL: True,
+        Kind.HOST: bool(local_functions(settings)),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +94,14 @@ class Launch:
     generation: int
     listeners: Listeners
     modules: Mapping[Kind, str] = field(default_factory=lambda: MODULES)
+    secrets: Mapping[str, str] = field(init=False, repr=False)
+    """Read when the generation begins; `dataclasses.replace` reads them again."""
 
-    def command(self, role: Role, row: int | None) -> list[str]:
+    def __post_init__(self) -> None:
+        """Read the secrets; raises SettingsError naming one that is missing."""
+        object.__setattr__(self, "secrets", read_secrets(self.settings, os.environ))
+
+    def command(self, role: Role, row: int | None, name: str = "") -> list[str]:
         """The command line, as docs/architecture.md has it."""
         # -P: the app's directory comes onto the path when the app is imported, not before, so that a module of the
         # app named like one of the standard library does not break Peaker itself.
@@ -93,18 +109,25 @@ class Launch:
         command += ["--state", str(self.state.root), "--generation", str(self.generation)]
         if row is not None:
             command += ["--row", str(row)]
+        if role.kind is Kind.HOST and name not in ("", role.kind.value):
+            command += ["--name", name]
         listener = self.listeners.of(role.kind)
         if listener is not None:
             option = {Kind.WORKER: "--listen-fd", Kind.HOST: "--invoke-fd", Kind.CONTROL: "--ops-fd"}[role.kind]
             command += [option, str(listener.fileno())]
         return command
 
-    def start(self, role: Role, row: int | None) -> Child:
+    def start(self, role: Role, row: int | None, name: str = "") -> Child:
         """Start it; raises PeakerError where that fails."""
         listener = self.listeners.of(role.kind)
         return Child.start(
-            self.command(role, row),
-            environment={**os.environ, **environment(self.settings)},
+            self.command(role, row, name),
+            environment=self._environment(role.kind),
             directory=Path(self.settings.directory),
             descriptors=[listener.fileno()] if listener is not None else [],
         )
+
+    def _environment(self, kind: Kind) -> dict[str, str]:
+        """What runs the user's code is given the secrets; control is not."""
+        secrets = {} if kind is Kind.CONTROL else self.secrets
+        return {**os.environ, **environment(self.settings), **secrets}

@@ -26,12 +26,21 @@ class Member:
     """
 
     def __init__(
-        self, role: Role, name: str, child: Child, *, row: int | None, started_epoch_s: float, clock: Clock
+        self,
+        role: Role,
+        name: str,
+        child: Child,
+        *,
+        row: int | None,
+        generation: int,
+        started_epoch_s: float,
+        clock: Clock,
     ) -> None:
         self.role = role
         self.name = name
         self.child = child
         self.row = row
+        self.generation = generation
         self.started_epoch_s = started_epoch_s
         self.started_s = clock.now_s()
         self.ready_s: float | None = None
@@ -54,15 +63,18 @@ class Member:
         self.child.watch(self._ended)
         self._link = asyncio.get_running_loop().create_task(self._stay_connected(socket_path))
 
-    def drain(self, kill_at_s: float) -> None:
-        """Ask the process to finish what it has; it is killed if it is still there at `kill_at_s`."""
+    def drain(self, kill_at_s: float, **fields: Any) -> None:
+        """Ask the process to finish what it has; it is killed if it is still there at `kill_at_s`.
+
+        `fields` go with the command; a process that can only be sent a signal does not hear of them.
+        """
         self.is_draining = True
         self.kill_at_s = kill_at_s
         if self._client is None:
             # It has not made its control socket yet, or is stuck: every process takes SIGTERM as `drain`.
             self.child.send(signal.SIGTERM)
             return
-        task = asyncio.get_running_loop().create_task(self._ask_to_drain(self._client))
+        task = asyncio.get_running_loop().create_task(self._ask_to_drain(self._client, fields))
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)
 
@@ -76,6 +88,7 @@ class Member:
             server=self.role.server,
             index=self.role.index,
             row=self.row,
+            generation=self.generation,
             started_epoch_s=self.started_epoch_s,
         )
 
@@ -87,9 +100,9 @@ class Member:
             task.cancel()
         self._hang_up()
 
-    async def _ask_to_drain(self, client: ControlClient) -> None:
+    async def _ask_to_drain(self, client: ControlClient, fields: dict[str, Any]) -> None:
         try:
-            await client.command("drain", timeout_s=HELLO_TIMEOUT_S)
+            await client.command("drain", timeout_s=HELLO_TIMEOUT_S, **fields)
         except (ControlUnavailable, CommandRefused):
             self.child.send(signal.SIGTERM)
 

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class ProcessRecord:
     server: int = 0
     index: int = 0
     row: int | None = None
+    generation: int = 0
     started_epoch_s: float = 0.0
 
 
@@ -78,12 +79,21 @@ class LockedState:
         """Replace run.json in one step."""
         write_private(self.state.run, json.dumps(asdict(record), indent=1) + "\n")
 
-    def write_settings(self, generation: int, text: str) -> None:
-        """Keep the settings of a generation, and drop those of generations that are gone."""
+    def write_settings(self, generation: int, text: str, keep: Collection[int] = ()) -> None:
+        """Keep the settings of a generation, and drop those of generations that are gone: all but `keep`."""
+        kept = {self.state.settings_of(number) for number in (generation, *keep)}
         for old in self.state.root.glob("generation-*.json"):
-            if old != self.state.settings_of(generation):
+            if old not in kept:
                 old.unlink()
         write_private(self.state.settings_of(generation), text)
+
+    def release(self) -> None:
+        """Let another process have the lock; nothing may be written here until `retake`."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def retake(self) -> None:
+        """Have the lock again; raises StateError where somebody else has it."""
+        _lock_now(self._lock, self.state)
 
     def close(self) -> None:
         """Let go of the lock, and of the folder of sockets where it stands outside the directory and nobody is left."""
@@ -153,33 +163,37 @@ def _take_lock(state: StateDirectory) -> int:
         )
     descriptor = os.open(state.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        _lock_now(descriptor, state)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _lock_now(descriptor: int, state: StateDirectory) -> None:
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = _holder(descriptor)
-        os.close(descriptor)
         raise StateError(
-            f"a supervisor is running this app already (pid {holder}).",
+            f"a supervisor is running this app already (pid {_holder(descriptor)}).",
             where=str(state.root),
-            remedy="Stop it first, or name another directory with --state.",
+            remedy="`peaker reload` gives it new code, `peaker run --take-over` replaces it without losing a request, "
+            "`peaker stop` ends it; another app needs another directory (--state).",
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
 
 
 def _holder(descriptor: int) -> int:
     return int(os.pread(descriptor, 32, 0).strip() or b"0")
 
 
-def _check_schema(state: StateDirectory) -> None:
-    if not state.schema.exists():
-        write_private(state.root / ".gitignore", "*\n")
-        _write_schema(state)
-        return
+def require_known_schema(state: StateDirectory) -> int:
+    """The schema version of a directory that has one; raises StateError where this version cannot read it."""
     try:
         document: Any = json.loads(state.schema.read_text(encoding="utf-8"))
         found = int(document["schema"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise StateError(f"the schema version cannot be read: {error}.", where=str(state.schema)) from error
     if found > SCHEMA_VERSION:
         raise StateError(
@@ -188,6 +202,15 @@ def _check_schema(state: StateDirectory) -> None:
             where=str(state.root),
             remedy="Use that version, or name another directory with --state.",
         )
+    return found
+
+
+def _check_schema(state: StateDirectory) -> None:
+    if not state.schema.exists():
+        write_private(state.root / ".gitignore", "*\n")
+        _write_schema(state)
+        return
+    found = require_known_schema(state)
     while found < SCHEMA_VERSION:
         if found not in MIGRATIONS:
             raise StateError(f"there is no way from schema {found} to {SCHEMA_VERSION}.", where=str(state.root))

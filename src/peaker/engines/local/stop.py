@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from peaker.clock import Clock
 from peaker.engines.local.child import Child
+from peaker.engines.local.deadlines import KILL_GRACE_S
 from peaker.engines.local.state_dir import LockedState, read_run
-from peaker.engines.local.supervisor import KILL_GRACE_S
 from peaker.policy.supervision import STOP_ORDER
 from peaker.settings import Settings
 

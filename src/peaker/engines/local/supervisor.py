@@ -11,31 +11,38 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from peaker.app import local_functions, worker_count
+from peaker.app import local_functions
 from peaker.clock import Clock
-from peaker.control_socket import ControlServer, Status
-from peaker.engines.local.child import exit_words, reap_orphans
+from peaker.control_socket import CommandRefused, ControlServer, Status, WithSocket
+from peaker.engines.local.child import Child, exit_words, reap_orphans
+from peaker.engines.local.crew import Crew
+from peaker.engines.local.deadlines import KILL_GRACE_S, judge, kill_overdue, next_kill_s
+from peaker.engines.local.generations import Reload, ReloadFailed, require_reloadable
+from peaker.engines.local.hand_over import Succession
 from peaker.engines.local.launch import MODULES, Launch, open_listeners
+from peaker.engines.local.listener import open_listener
 from peaker.engines.local.member import Member
-from peaker.engines.local.restarts import Restarts
 from peaker.engines.local.rows import Rows
+from peaker.engines.local.run_file import RunFile
 from peaker.engines.local.server_view import servers_of
-from peaker.engines.local.state_dir import LockedState, RunRecord, started_ticks
-from peaker.engines.local.takeover import Found, find_running
+from peaker.engines.local.state_dir import LockedState, RunRecord, read_run, started_ticks
+from peaker.engines.local.takeover import Found, adopted, find_running
 from peaker.errors import AppStartError, CapacityUnavailable, PeakerError, SettingsError
 from peaker.interfaces import Fleet, Server
 from peaker.policy import supervision
-from peaker.policy.supervision import STOP_ORDER, Kind, Role
+from peaker.policy.supervision import Kind
 from peaker.settings import Settings
 
-KILL_GRACE_S = 2.0
-"""A process ends its own drain at drain_s_max; the supervisor's knife falls this much later."""
-FAILED_GRACE_S = 2.0
 INPUT_IS_WRONG = (2, 3)
 """How a process exits over settings (2) or over an app that does not import or start (3, servers/worker.py)."""
+NewSettings = Callable[[], Awaitable[Settings]]
+"""Reads and checks the settings again for a reload; raises PeakerError where something is wrong with them."""
 STARTS_MAX = 3
 """At the first start of all, a process that ends without saying why is started this often."""
 
@@ -48,17 +55,19 @@ class Supervisor(Fleet):
     `open` makes one, `run` returns when everything has stopped.
     """
 
-    def __init__(self, locked: LockedState, launch: Launch, found: Found, servers: int, clock: Clock) -> None:
-        settings = launch.settings
-        self.launch = launch
-        self._settings = settings
+    def __init__(
+        self,
+        locked: LockedState,
+        launch: Launch,
+        found: Found,
+        *,
+        servers: int,
+        clock: Clock,
+        new_settings: NewSettings,
+    ) -> None:
         self._locked = locked
         self._clock = clock
-        self._workers_per_server = worker_count(settings)
-        self._servers = servers
-        self._host = bool(local_functions(settings))
-        self._members: list[Member] = found.members
-        self._restarts = Restarts()
+        self._new_settings = new_settings
         self._is_stopping = False
         self._stop_deadline_s = 0.0
         self._start_error: PeakerError | None = None
@@ -67,36 +76,44 @@ class Supervisor(Fleet):
         self.urls = launch.listeners.urls()
         self._wake = asyncio.Event()
         self._progress = asyncio.Condition()
-        self._written: RunRecord | None = None
+        self._run_file = RunFile(locked)
+        self._looks = 0
+        self._generation_last = max([launch.generation, *(member.generation for member in found.members)])
         self._started_epoch_s = clock.epoch_s()
-        self.rows = Rows(launch.state, settings, self._workers_per_server, is_fresh=not found.is_running)
-        self._control = ControlServer(
-            launch.state.supervisor_socket,
-            process="supervisor",
-            generation=launch.generation,
-            commands={
-                "scale": self._scale_command,
-                "settled": self._settled_command,
-                "drain": self._drain_command,
-            },
+        self._crew = Crew(
+            launch,
+            found.members,
+            servers=servers,
+            is_fresh=not found.is_running,
+            clock=clock,
+            wake=self._wake.set,
+            note=self._note,
         )
-        self.rows.clear_all_but(self._rows_taken())
-        for member in self._members:
-            self._follow(member)
+        self._succession = Succession(locked, on_change=self._wake.set, on_resume=self._resume)
+        self._control = self._open_control()
 
     @classmethod
     async def open(
-        cls, locked: LockedState, settings: Settings, clock: Clock, modules: Mapping[Kind, str] = MODULES
+        cls,
+        locked: LockedState,
+        settings: Settings,
+        clock: Clock,
+        modules: Mapping[Kind, str] = MODULES,
+        *,
+        new_settings: NewSettings | None = None,
+        listeners: Mapping[Kind, socket.socket] = MappingProxyType({}),
     ) -> Supervisor:
         """Start fresh or take over, whichever the state directory calls for; nothing is started yet.
+
+        `new_settings` gives a reload its settings, absent the same again; `listeners` are sockets that a live
+        predecessor has handed over.
 
         Raises:
             StateError: what runs there has other settings.
             ListenError: an address cannot be listened on.
         """
-        found = await find_running(locked, settings, clock)
-        host = bool(local_functions(settings))
-        listeners = open_listeners(settings, found.listeners, host=host)
+        found = await find_running(locked, settings, clock, listeners)
+        opened = open_listeners(settings, found.listeners)
         before = found.record
         if found.is_running and before is not None:
             generation, servers = before.generation, before.servers
@@ -104,21 +121,52 @@ class Supervisor(Fleet):
             generation = before.generation + 1 if before else 1
             servers = supervision.servers_at_least(settings)
             locked.write_settings(generation, settings.to_json())
-        launch = Launch(settings, locked.state, generation, listeners, modules)
-        return cls(locked, launch, found, servers, clock)
+        launch = Launch(settings, locked.state, generation, opened, modules)
+
+        async def same_again() -> Settings:
+            return settings
+
+        return cls(locked, launch, found, servers=servers, clock=clock, new_settings=new_settings or same_again)
+
+    @property
+    def launch(self) -> Launch:
+        """Of the current generation."""
+        return self._crew.launch
+
+    @property
+    def rows(self) -> Rows:
+        """The supervisor's side of the shared tables."""
+        return self._crew.rows
+
+    @property
+    def _settings(self) -> Settings:
+        return self._crew.settings
+
+    def _open_control(self) -> ControlServer:
+        return ControlServer(
+            self.launch.state.supervisor_socket,
+            process="supervisor",
+            generation=self.launch.generation,
+            commands={
+                "scale": self._scale_command,
+                "settled": self._settled_command,
+                "reload": self._reload_command,
+                "listener": self._listener_command,
+                "hand_over": self._hand_over_command,
+                "taken_over": self._taken_over_command,
+                "drain": self._drain_command,
+            },
+        )
 
     @property
     def is_settled(self) -> bool:
         """Every role is filled by a ready process, and there is nobody else."""
-        if self._is_stopping or any(member.is_draining for member in self._members):
-            return False
-        roles = {member.role for member in self._members}
-        return roles == set(self._wanted()) and all(member.status is Status.READY for member in self._members)
+        return not self._is_stopping and self._crew.is_settled
 
     @property
     def members(self) -> Sequence[Member]:
         """The processes there are."""
-        return tuple(self._members)
+        return tuple(self._crew.members)
 
     async def settled(self) -> None:
         """Wait until `is_settled`; raises the error of an app that does not start."""
@@ -126,6 +174,11 @@ class Supervisor(Fleet):
             await self._progress.wait_for(lambda: self.is_settled or self._is_stopping)
         if self._start_error is not None:
             raise self._start_error
+
+    async def has_looked(self) -> None:
+        """Wait until run.json says that the app is supervised by this process."""
+        async with self._progress:
+            await self._progress.wait_for(lambda: self._looks > 0)
 
     async def run(self) -> None:
         """Supervise until everything has stopped.
@@ -139,8 +192,9 @@ class Supervisor(Fleet):
             while True:
                 self._wake.clear()
                 next_s = self._reconcile()
+                self._looks += 1
                 await self._tell_progress()
-                if self._is_stopping and not self._members:
+                if self._succession.is_done or (self._is_stopping and not self._crew.members):
                     break
                 timeout_s = max(0.0, next_s - self._clock.now_s()) if next_s is not None else None
                 with contextlib.suppress(TimeoutError):
@@ -155,22 +209,27 @@ class Supervisor(Fleet):
         """Drain everything within drain_s_max; asked a second time, kill it."""
         if self._is_stopping:
             _logger.warning("stopping at once", extra={"action": "kill"})
-            for member in self._members:
+            for member in self._crew.members:
                 member.child.kill_session()
             return
         _logger.info("draining; once more stops at once", extra={"action": "drain"})
         self._is_stopping = True
+        if self._crew.reload is not None:
+            self._crew.reload.fail("everything is being stopped.")
         self._stop_deadline_s = self._clock.now_s() + self._settings.servers.drain_s_max
-        for member in self._members:
+        for member in self._crew.members:
             if member.is_draining and member.kill_at_s is not None:
                 member.kill_at_s = min(member.kill_at_s, self._stop_deadline_s + KILL_GRACE_S)
         # Without this copy the port is refused as soon as the last worker has let go of its own.
-        self.launch.listeners.app.close()
+        if self.launch.listeners.app is not None:
+            self.launch.listeners.app.close()
         self._control.set_status(Status.DRAINING)
         self._wake.set()
 
     async def set_server_count(self, count: int) -> None:
         """Have this many servers; raises CapacityUnavailable outside count_min..count_max or while stopping."""
+        if not self._settings.app.web:
+            raise CapacityUnavailable("there is no web app, so there are no servers.")
         low, high = supervision.servers_at_least(self._settings), self._settings.servers.count_max
         if not low <= count <= high:
             raise CapacityUnavailable(
@@ -179,110 +238,84 @@ class Supervisor(Fleet):
             )
         if self._is_stopping:
             raise CapacityUnavailable("everything is being stopped.")
-        if count != self._servers:
-            _logger.info("servers: %d, were %d", count, self._servers, extra={"action": "scale"})
-        self._servers = count
+        if count != self._crew.servers:
+            _logger.info("servers: %d, were %d", count, self._crew.servers, extra={"action": "scale"})
+        self._crew.servers = count
         self._wake.set()
 
     async def servers(self) -> Sequence[Server]:
         """The servers there are now, whatever their status."""
-        return servers_of(self._members, self._workers_per_server)
+        return servers_of(self._crew.members, self._crew.workers_per_server)
 
-    # What there should be, and what to do about it.
+    async def reload(self) -> int:
+        """Start a new generation of code and settings beside this one, and let it take its place.
 
-    def _wanted(self) -> tuple[Role, ...]:
-        return supervision.roles_wanted(self._servers, self._workers_per_server, host=self._host)
+        Returns its number once all of it is ready; the old workers drain from then on.
+
+        Raises:
+            PeakerError: the settings are wrong or cannot change while the app runs, the app does not import, or a
+                process of the new generation failed. What was there goes on as it was.
+        """
+        if self._is_stopping or self._crew.reload is not None:
+            raise ReloadFailed("everything is being stopped." if self._is_stopping else "a reload is going on already.")
+        generation = self._generation_last = self._generation_last + 1
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Held from here on, so that a second one is refused while the first still reads and imports.
+        reload = self._crew.reload = Reload(generation, ready)
+        try:
+            settings = await self._new_settings()
+            require_reloadable(self._settings, settings)
+            if self._is_stopping:
+                raise ReloadFailed("everything is being stopped.")  # noqa: TRY301 - one place gives it up
+            reload.new_launch = self._launch_of(generation, settings)
+        except BaseException:
+            self._crew.reload = None
+            self._wake.set()
+            raise
+        _logger.info("reload: generation %d starts", generation, extra={"action": "reload"})
+        self._wake.set()
+        await ready
+        return generation
+
+    def _launch_of(self, generation: int, settings: Settings) -> Launch:
+        listeners = self.launch.listeners
+        if local_functions(settings) and listeners.invoke is None:
+            listeners.invoke = open_listener(settings.functions.invoke_listen, "functions.invoke_listen")
+            self.urls = listeners.urls()
+        self._locked.write_settings(generation, settings.to_json(), keep=self._crew.generations)
+        return replace(self.launch, settings=settings, generation=generation)
 
     def _reconcile(self) -> float | None:
         """Act on every difference; returns when to look again without being woken."""
-        now_s = self._clock.now_s()
-        for member in [member for member in self._members if member.child.has_exited]:
+        if self._succession.is_under_way:
+            return None  # Whatever has to be done is the successor's to do.
+        crew, now_s = self._crew, self._clock.now_s()
+        for member in [member for member in crew.members if member.child.has_exited]:
             self._bury(member, now_s)
-        self._judge_failed(now_s)
+        judge(crew.members, crew.settings, now_s)
         if self._is_stopping:
-            self._drain_next_kind(now_s)
+            crew.drain_next_kind(now_s, self._stop_deadline_s)
         else:
-            self._fill_roles(now_s)
-        self._kill_overdue(now_s)
+            crew.fill(now_s)
+        kill_overdue(crew.members, crew.settings, now_s)
         self._announce()
-        self._write_run()
-        moments = [member.kill_at_s for member in self._members]
-        moments += [None if self._is_stopping else self._restarts.next_s(now_s)]
+        self._note()
+        moments = [next_kill_s(crew.members), None if self._is_stopping else crew.restarts.next_s(now_s)]
         return min((moment for moment in moments if moment is not None), default=None)
-
-    def _fill_roles(self, now_s: float) -> None:
-        wanted = self._wanted()
-        filled = {member.role for member in self._members if not member.is_draining}
-        self._restarts.keep(wanted)
-        for member in self._members:
-            if member.role not in wanted and not member.is_draining:
-                member.drain(now_s + self._settings.servers.drain_s_max + KILL_GRACE_S)
-        for role in wanted:
-            if role not in filled and self._restarts.may_start(role, now_s) and self._is_name_free(role):
-                self._start(role, now_s)
-
-    def _is_name_free(self, role: Role) -> bool:
-        """The host and control have one name each: an heir waits until its predecessor is gone."""
-        return role.kind is Kind.WORKER or all(member.role.kind is not role.kind for member in self._members)
-
-    def _start(self, role: Role, now_s: float) -> None:
-        row, name = None, role.kind.value
-        if role.kind is Kind.WORKER:
-            row = self.rows.free(self._rows_taken())
-            if row is None:
-                return  # Draining workers hold every row; the end of one of them wakes this loop.
-            name = f"worker-{row}"
-        try:
-            child = self.launch.start(role, row)
-        except PeakerError as error:
-            self._restarts.could_not_start(role, now_s)
-            _logger.error("%s: %s", name, error, extra={"action": "start"})  # noqa: TRY400 - the text says it all
-            return
-        member = Member(role, name, child, row=row, started_epoch_s=self._clock.epoch_s(), clock=self._clock)
-        member.kill_at_s = now_s + self._settings.servers.start_s_max
-        self._members.append(member)
-        self._write_run()  # At once: a successor must know of it.
-        self._follow(member)
-
-    def _follow(self, member: Member) -> None:
-        member.watch(self.launch.state.control_socket(member.name), self._wake.set)
-
-    def _judge_failed(self, now_s: float) -> None:
-        for member in self._members:
-            if member.status is Status.READY and not member.is_draining:
-                member.kill_at_s = None
-            elif member.status is Status.DRAINING and not member.is_draining:
-                member.is_draining = True  # On its own account: it was without a supervisor for too long.
-                member.kill_at_s = now_s + self._settings.servers.drain_s_max + KILL_GRACE_S
-            elif member.status is Status.FAILED and not member.has_failed:
-                member.has_failed = True  # It ends by itself after saying why.
-                member.kill_at_s = now_s + FAILED_GRACE_S
-
-    def _kill_overdue(self, now_s: float) -> None:
-        for member in self._members:
-            if member.kill_at_s is None or now_s < member.kill_at_s or member.child.has_exited:
-                continue
-            if member.status is Status.STARTING and not member.is_draining:
-                member.error = f"it did not start within servers.start_s_max = {self._settings.servers.start_s_max:g} s"
-            else:
-                _logger.warning("%s did not end in time and is killed", member.name, extra={"action": "kill"})
-            member.child.kill_session()
-            member.kill_at_s = None
 
     # Ends.
 
     def _bury(self, member: Member, now_s: float) -> None:
-        self._members.remove(member)
-        self.launch.state.control_socket(member.name).unlink(missing_ok=True)
-        if member.row is not None:
-            self.launch.state.hand_over_socket(member.row).unlink(missing_ok=True)
-            self.rows.clear(member.row)
+        self._crew.remove(member)
         if self._is_stopping or member.is_draining:
             return
         how = exit_words(member.child.exit_status)
+        if member.generation != self.launch.generation:
+            self._crew.reloaded_died(member, how)
+            return
         reason = f": {member.error}" if member.error else ""
         ready_for_s = now_s - member.ready_s if member.ready_s is not None else None
-        failures, delay_s = self._restarts.died(member.role, ready_for_s=ready_for_s, now_s=now_s)
+        failures, delay_s = self._crew.restarts.died(member.role, ready_for_s=ready_for_s, now_s=now_s)
         if not self._was_settled and (member.error or failures >= STARTS_MAX):
             self._give_up(member, member.error or f"it {how} {failures} times in a row.")
             return
@@ -300,28 +333,30 @@ class Supervisor(Fleet):
         self._start_error = self._start_error or error
         self.stop()
 
-    def _drain_next_kind(self, now_s: float) -> None:
-        for kind in STOP_ORDER:
-            alive = [member for member in self._members if member.role.kind is kind]
-            for member in alive:
-                if not member.is_draining:
-                    # At least a moment for the kinds after the first, however long that took.
-                    member.drain(max(self._stop_deadline_s, now_s) + KILL_GRACE_S)
-            if alive:
-                return
-
-    def _rows_taken(self) -> set[int]:
-        return {member.row for member in self._members if member.row is not None}
-
     def _reap(self) -> None:
-        reap_orphans({member.child.pid: member.child for member in self._members})
+        reap_orphans({member.child.pid: member.child for member in self._crew.members})
 
     def _close(self) -> None:
-        for member in self._members:
+        for member in self._crew.members:
             member.forget()
         self._control.close()
         self.launch.listeners.close()
         self.rows.close()
+
+    def _resume(self) -> None:
+        """A successor died half way: adopt what it has started, and be found under the socket's name again."""
+        record = read_run(self.launch.state)
+        known = {member.child.pid for member in self._crew.members}
+        for process in record.processes if record is not None else ():
+            if process.pid not in known:
+                with contextlib.suppress(ProcessLookupError):
+                    child = Child.adopt(process.pid, process.started_ticks)
+                    self._crew.members.append(adopted(process, child, self._clock, self.launch.generation))
+                    self._crew.follow(self._crew.members[-1])
+        self._control.close()
+        self._control = self._open_control()
+        self._control.set_status(Status.READY if self._was_settled else Status.STARTING)
+        self._run_file.forget()
 
     # What others see.
 
@@ -335,36 +370,31 @@ class Supervisor(Fleet):
         async with self._progress:
             self._progress.notify_all()
 
-    def _write_run(self) -> None:
+    def _note(self) -> None:
+        """Keep run.json in step."""
+        self._run_file.write(self._record())
+
+    def _record(self) -> RunRecord:
         app_url, ops_url, lambda_endpoint = self.urls
-        record = RunRecord(
+        return RunRecord(
             app=self._settings.app.name,
             generation=self.launch.generation,
             supervisor_pid=os.getpid(),
             supervisor_ticks=started_ticks(os.getpid()) or 0,
-            servers=self._servers,
+            servers=self._crew.servers,
             directory=self._settings.directory,
             started_epoch_s=self._started_epoch_s,
             app_url=app_url,
             ops_url=ops_url,
             lambda_endpoint=lambda_endpoint,
-            processes=tuple(member.record() for member in self._members),
+            processes=tuple(member.record() for member in self._crew.members),
         )
-        if record == self._written:
-            return
-        try:
-            self._locked.write_run(record)
-        except OSError as error:
-            # A full disk must not end the supervision; the next change tries again.
-            _logger.error("run.json cannot be written: %s", error, extra={"action": "record"})  # noqa: TRY400
-            return
-        self._written = record
 
     async def _scale_command(self, line: dict[str, Any]) -> dict[str, Any]:
         count = line.get("servers")
         if not isinstance(count, int) or isinstance(count, bool):
             raise CapacityUnavailable(f"servers = {count!r} is not a whole number.")
-        before = self._servers
+        before = self._crew.servers
         await self.set_server_count(count)
         if line.get("wait", True):
             await self.settled()
@@ -373,6 +403,30 @@ class Supervisor(Fleet):
     async def _settled_command(self, _: dict[str, Any]) -> dict[str, Any]:
         await self.settled()
         return {"settled": self.is_settled}
+
+    async def _reload_command(self, line: dict[str, Any]) -> dict[str, Any]:
+        before = self.launch.generation
+        generation = await self.reload()
+        if line.get("wait", True):
+            await self.settled()
+        return {"generation": generation, "before": before}
+
+    async def _listener_command(self, line: dict[str, Any]) -> WithSocket:
+        found = next((kind for kind in Kind if kind.value == line.get("kind")), None)
+        listener = self.launch.listeners.of(found) if found is not None else None
+        if listener is None:
+            raise CommandRefused(f"there is no listening socket for {line.get('kind')!r}.")
+        return WithSocket(listener)
+
+    async def _hand_over_command(self, line: dict[str, Any]) -> dict[str, Any]:
+        if self._is_stopping or self._crew.reload is not None:
+            raise CommandRefused("it is stopping." if self._is_stopping else "a reload is going on.")
+        self._succession.begin(line)
+        return {}
+
+    async def _taken_over_command(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._succession.finish()
+        return {}
 
     async def _drain_command(self, _: dict[str, Any]) -> dict[str, Any]:
         if not self._is_stopping:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from peaker.clock import Clock
 from peaker.control_socket import CommandRefused, ControlClient, ControlUnavailable, Status
 from peaker.engines.local.child import Child
+from peaker.engines.local.generations import differences
 from peaker.engines.local.member import Member
 from peaker.engines.local.state_dir import LockedState, ProcessRecord, RunRecord, read_run
 from peaker.errors import StateError
 from peaker.policy.supervision import Kind, Role
 from peaker.settings import Settings
+from peaker.state import StateDirectory
 
 ANSWER_S_MAX = 5.0
 
@@ -36,8 +38,10 @@ class Found:
         return bool(self.members)
 
 
-async def find_running(locked: LockedState, settings: Settings, clock: Clock) -> Found:
-    """Adopt the living processes of run.json and take their listening sockets.
+async def find_running(
+    locked: LockedState, settings: Settings, clock: Clock, listeners: Mapping[Kind, socket.socket]
+) -> Found:
+    """Adopt the living processes of run.json and take their listening sockets, but for those that are had already.
 
     Raises:
         StateError: they run with other settings, or with another app's.
@@ -45,14 +49,14 @@ async def find_running(locked: LockedState, settings: Settings, clock: Clock) ->
     record = read_run(locked.state)
     if record is None:
         return Found()
-    found = Found(record=record)
+    found = Found(record=record, listeners=dict(listeners))
     for process in record.processes:
         with contextlib.suppress(ProcessLookupError):
             child = Child.adopt(process.pid, process.started_ticks)
-            found.members.append(_member(process, child, clock))
+            found.members.append(adopted(process, child, clock, record.generation))
     if not found.is_running:
         return found
-    _require_same_settings(locked, settings, record)
+    require_same_settings(locked.state, settings, record)
     for member in found.members:
         await _ask(member, locked, found)
     return found
@@ -83,35 +87,31 @@ async def _ask(member: Member, locked: LockedState, found: Found) -> None:
         client.close()
 
 
-def _require_same_settings(locked: LockedState, settings: Settings, record: RunRecord) -> None:
-    path: Path = locked.state.settings_of(record.generation)
+def require_same_settings(state: StateDirectory, settings: Settings, record: RunRecord) -> None:
+    """What runs was started with these settings; raises StateError naming those that differ."""
+    path = state.settings_of(record.generation)
     try:
         running = Settings.from_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StateError(f"the settings of what is running cannot be read: {error}.", where=str(path)) from error
     if running == settings:
         return
-    names = ", ".join(_differences(running, settings))
+    names = ", ".join(differences(running, settings))
     raise StateError(
-        f"{record.app!r} is running without a supervisor, with other settings than these; different: {names}.",
-        where=str(locked.state.root),
-        remedy="Stop it with `peaker stop` and run again, or put the settings back to take it over.",
+        f"{record.app!r} is running with other settings than these; different: {names}.",
+        where=str(state.root),
+        remedy="Put the settings back to take it over and `peaker reload` after that, or `peaker stop` and run again.",
     )
 
 
-def _differences(running: Settings, settings: Settings) -> list[str]:
-    names = []
-    for section in ("app", "objective", "servers", "functions"):
-        old, new = getattr(running, section), getattr(settings, section)
-        names += [f"{section}.{key}" for key in type(old).__slots__ if getattr(old, key) != getattr(new, key)]
-    names += [
-        name
-        for name in ("env", "resource", "route", "function", "directory")
-        if getattr(running, name) != getattr(settings, name)
-    ]
-    return names
-
-
-def _member(process: ProcessRecord, child: Child, clock: Clock) -> Member:
-    role = Role(Kind(process.kind), process.server, process.index)
-    return Member(role, process.name, child, row=process.row, started_epoch_s=process.started_epoch_s, clock=clock)
+def adopted(process: ProcessRecord, child: Child, clock: Clock, generation: int) -> Member:
+    """A process of run.json as a member; `generation` is that of records which do not say."""
+    return Member(
+        Role(Kind(process.kind), process.server, process.index),
+        process.name,
+        child,
+        row=process.row,
+        generation=process.generation or generation,
+        started_epoch_s=process.started_epoch_s,
+        clock=clock,
+    )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from peaker.clock import Clock
 from peaker.errors import PeakerError
 from peaker.http1 import EffectUnknown, NotSent, Pool
 from peaker.plan.measured import POINTS, RouteMeasured
@@ -35,13 +36,12 @@ class Ask:
         return f"{self.target.method} {self.target.path}"
 
 
-async def idle_cpu_per_s(cpu_time_s: Callable[[], float | None], watch_s: float) -> float | None:
+async def idle_cpu_per_s(cpu_time_s: Callable[[], float | None], watch_s: float, clock: Clock) -> float | None:
     """CPU seconds a second that the worker uses when nobody asks it."""
-    loop = asyncio.get_running_loop()
-    began_s, before_s = loop.time(), cpu_time_s()
+    began_s, before_s = clock.now_s(), cpu_time_s()
     await asyncio.sleep(watch_s)
     after_s = cpu_time_s()
-    return None if before_s is None or after_s is None else (after_s - before_s) / (loop.time() - began_s)
+    return None if before_s is None or after_s is None else (after_s - before_s) / (clock.now_s() - began_s)
 
 
 async def measure_route(
@@ -53,26 +53,26 @@ async def measure_route(
     idle_cpu: float | None,
     budget_s: float,
     timeout_s: float,
+    clock: Clock,
 ) -> RouteMeasured:
     """Ask until REQUESTS_MAX or `budget_s` are over, each request after the answer to the one before.
 
     Raises:
         NothingToMeasure: it is not answered, or with a status of 400 or more.
     """
-    loop = asyncio.get_running_loop()
-    began_s = loop.time()
+    began_s = clock.now_s()  # not the loop's time, which may count whole milliseconds
     sizes = [await _asked(ask, pool, timeout_s)]
     for _ in range(WARM_UP_REQUESTS - 1):
-        if loop.time() - began_s > budget_s / 4:
+        if clock.now_s() - began_s > budget_s / 4:
             break
         await _asked(ask, pool, timeout_s)
     times_s: list[float] = []
-    measured_from_s, cpu_before_s = loop.time(), cpu_time_s()
-    while len(times_s) < REQUESTS_MAX and (len(times_s) < REQUESTS_MIN or loop.time() - began_s < budget_s):
-        sent_s = loop.time()
+    measured_from_s, cpu_before_s = clock.now_s(), cpu_time_s()
+    while len(times_s) < REQUESTS_MAX and (len(times_s) < REQUESTS_MIN or clock.now_s() - began_s < budget_s):
+        sent_s = clock.now_s()
         sizes.append(await _asked(ask, pool, timeout_s))
-        times_s.append(loop.time() - sent_s)
-    cpu_after_s, elapsed_s = cpu_time_s(), loop.time() - measured_from_s
+        times_s.append(clock.now_s() - sent_s)
+    cpu_after_s, elapsed_s = cpu_time_s(), clock.now_s() - measured_from_s
     cpu_s = None
     if cpu_before_s is not None and cpu_after_s is not None and idle_cpu is not None:
         cpu_s = max(0.0, cpu_after_s - cpu_before_s - idle_cpu * elapsed_s) / len(times_s)

@@ -22,7 +22,7 @@ STEP_S_MIN, STEP_S_MAX = 0.5, 10.0
 STEP_REQUESTS_MIN = 30
 """Fewer say nothing about a 95th percentile."""
 
-RATE_MAX_PER_S = 20_000.0
+RATE_MAX_PER_S = 100_000.0
 CONNECTIONS_MAX = 500
 CALM_S_MAX = 60.0
 

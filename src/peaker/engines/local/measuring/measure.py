@@ -32,8 +32,8 @@ IDLE_SHARE = 0.25
 IDLE_WATCH_S = 1.0
 FUNCTIONS_S_MAX = 20.0
 RATE_MIN_PER_S = 0.5
-_CORE_SHARE_FIRST = 0.25
-_IN_FLIGHT_FIRST = 4.0
+_CORE_SHARE_FIRST = 0.125
+_IN_FLIGHT_FIRST = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ async def _measure_worker(  # noqa: PLR0917 - what all parts of a measurement ar
         return memory_mb(pid)
 
     found["worker_idle_mb"] = worker_mb()
-    routes = await _idle(request, app, worker_cpu_s, say)
+    routes = await _idle(request, app, worker_cpu_s, clock, say)
     service_s, cpu_s, size = pooled(routes)
     found |= {"routes": routes, "service_s": service_s, "cpu_s": cpu_s, "response_bytes": size}
     objective_s: float | None = request.objective_s
@@ -155,7 +155,11 @@ async def _measure_worker(  # noqa: PLR0917 - what all parts of a measurement ar
 
 
 async def _idle(
-    request: ToMeasure, app: AppAlone, worker_cpu_s: Callable[[], float | None], say: Callable[[str], None]
+    request: ToMeasure,
+    app: AppAlone,
+    worker_cpu_s: Callable[[], float | None],
+    clock: Clock,
+    say: Callable[[str], None],
 ) -> tuple[RouteMeasured, ...]:
     pool = Pool(app.address, connections_max=1)
     asks = [_ask(request, app, target) for target in request.targets]
@@ -163,7 +167,7 @@ async def _idle(
     routes = []
     try:
         await app.until_idle(FUNCTIONS_S_MAX)
-        idle_cpu = await idle_cpu_per_s(worker_cpu_s, IDLE_WATCH_S)
+        idle_cpu = await idle_cpu_per_s(worker_cpu_s, IDLE_WATCH_S, clock)
         for ask, share in zip(asks, request.shares, strict=True):
             say(f"{ask.name}, one request at a time")
             routes.append(
@@ -175,6 +179,7 @@ async def _idle(
                     idle_cpu=idle_cpu,
                     budget_s=budget_s,
                     timeout_s=request.timeout_s,
+                    clock=clock,
                 )
             )
     finally:
@@ -236,7 +241,7 @@ def _ask(request: ToMeasure, app: AppAlone, target: Target) -> Ask:
 
 
 def _first_rate(service_s: Sequence[float], cpu_s: float | None) -> float:
-    """A rate that is sure to be low: a quarter of a core, or four requests in flight, whichever is less."""
+    """A rate that is sure to be low: an eighth of a core, or two requests in flight, whichever is less."""
     rates = [_IN_FLIGHT_FIRST / max(mean_of_quantiles(service_s), 1e-6)]
     if cpu_s:
         rates.append(_CORE_SHARE_FIRST / cpu_s)
