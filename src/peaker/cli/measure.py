@@ -24,7 +24,7 @@ from peaker.cli.check import check_settings
 from peaker.cli.measure_targets import Chosen, allowed_methods, read_body, targets_given, weighted_by_log
 from peaker.cli.measure_text import announcement, report, score_text, speed_text
 from peaker.cli.options import json_option, settings_options
-from peaker.cli.replay import Duration, _fields
+from peaker.cli.replay import Duration, header_fields
 from peaker.clock import SystemClock
 from peaker.errors import SettingsError
 from peaker.extras import require_extra
@@ -178,7 +178,7 @@ def _to_measure(
     return ToMeasure(
         settings=settings,
         targets=chosen.targets,
-        headers=tuple(_fields(headers)),
+        headers=tuple(header_fields(headers)),
         body=read_body(body),
         for_s=for_s,
         requests_max=requests_max,

@@ -49,7 +49,7 @@ def score_text(score: CpuScore) -> str:
     """The score of this machine."""
     return (
         f"{score.machine}, Python {score.python}: {score.rounds_per_s:.4g} rounds a second "
-        f"(95 % interval {score.low_per_s:.4g} to {score.high_per_s:.4g}, {score.rounds} rounds)"
+        f"(interval {score.low_per_s:.4g} to {score.high_per_s:.4g}, {score.rounds} rounds)"
     )
 
 

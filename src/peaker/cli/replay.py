@@ -120,7 +120,7 @@ def command(
     wanted = read_trace(trace, step_s=step_s).cut(from_s, for_s).scaled(scale).faster(speed)
     if not wanted.total:
         raise SettingsError("nothing is left to send after --from, --for and --scale.", where=str(trace))
-    mix = Mix(_targets(paths, paths_file), host=to.host, prefix=to.prefix, headers=_fields(headers))
+    mix = Mix(_targets(paths, paths_file), host=to.host, prefix=to.prefix, headers=header_fields(headers))
     _allow_connections(connections_max)
     present.say(announcement(wanted, url))
     if nobody := _why_unreachable(to.address):
@@ -170,7 +170,8 @@ def _targets(paths: tuple[str, ...], paths_file: Path | None) -> list[Target]:
     return targets or [Target("GET", "/")]
 
 
-def _fields(headers: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def header_fields(headers: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Names in lower case and values of `NAME: VALUE`; raises SettingsError for what is none, or not to be given."""
     for header in headers:
         name, colon, value = header.partition(":")
         if not colon or not name.strip().isascii() or not name.strip() or any(c in header for c in "\r\n\0"):
