@@ -19,7 +19,7 @@ from peaker.cli.plan_options import (
     project,
     question_options,
 )
-from peaker.errors import PlanFileError
+from peaker.errors import PlanFileError, PriceError
 from peaker.extras import require_extra
 from peaker.settings import Settings
 from peaker.units import parse_duration_s
@@ -147,8 +147,14 @@ def _planned(
     case = case_of(
         traffic, known_of_options(given), objective_of(given, settings), choices_of(given, settings), needs_of(given)
     )
+    table = load(prices)
+    if case.choices.region not in table.regions:
+        raise PriceError(
+            f"there are no prices for the region {case.choices.region!r}; there are: {', '.join(table.regions)}.",
+            remedy="`peaker prices --update --region NAME` fetches those of another region.",
+        )
     with present.work_bar("planning") as progress:
-        return case, make_plan(case, load(prices), start=traffic.trace.start, progress=progress)
+        return case, make_plan(case, table, start=traffic.trace.start, progress=progress)
 
 
 def _keep(plan: Plan, save: Path | None, report: Path | None) -> None:

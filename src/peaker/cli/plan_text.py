@@ -15,6 +15,7 @@ from peaker.plan.telling import (
     percentile_name,
     saved,
     span,
+    sureness,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def plan_text(plan: Plan, report: ReadingReport | None = None) -> str:
         section("Why", plan.reasons),
         table_lines(plan),
         section("What would change the answer", [turn.sentence for turn in plan.turns] or _no_turn(plan)),
-        section("How sure it is", plan.sureness),
+        section("How sure it is", sureness(plan)),
         figure_lines(plan),
         section("Left out", plan.left_out),
     ]

@@ -18,9 +18,11 @@ from peaker.plan.telling import (
     milliseconds,
     percent,
     percentile_name,
+    quantity,
     runner_up,
     saved,
     span,
+    sureness,
 )
 
 
@@ -36,7 +38,7 @@ def report_html(plan: Plan) -> str:
         _table(plan),
         _bills(plan),
         _list("What would change the answer", [turn.sentence for turn in plan.turns]),
-        _list("How sure it is", plan.sureness),
+        _list("How sure it is", sureness(plan)),
         _figures(plan),
         _sources(plan),
         _list("Left out", plan.left_out),
@@ -165,7 +167,7 @@ def _bills(plan: Plan) -> str:
 
 def _bill(name: str, candidate: Candidate) -> str:
     rows = "".join(
-        f"<tr><td>{escape(each.item)}</td><td{NUMBER}>{each.quantity:,.6g} {escape(each.unit)}</td>"
+        f"<tr><td>{escape(each.item)}</td><td{NUMBER}>{quantity(each.quantity)} {escape(each.unit)}</td>"
         f"<td{NUMBER}>{dollars(each.usd)}</td></tr>"
         for each in candidate.bill
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from peaker.plan.plan import Architecture, Candidate, Kind, Plan, Servers
+from peaker.plan.plan import Architecture, Candidate, CountCost, Kind, Plan, Servers
 from peaker.plan.svg import (
     Frame,
     Point,
@@ -28,6 +28,9 @@ from peaker.plan.telling import by_dollars, closest, dollars, milliseconds, perc
 WIDE, NARROW = 960.0, 400.0
 _BARS_MAX = 80
 _BANDS_MAX = 40
+DATA_OUT = "data out to the internet"
+"""The item of a bill that costs the same wherever the answer was made."""
+
 _Draw = Callable[[Plan, float, str], str]
 
 
@@ -192,11 +195,12 @@ def _curve_told(plan: Plan, servers: Servers | None) -> str:
 
 def cost_by_count(plan: Plan, width: float, kind: str) -> str:
     """Dollars a month of each fixed number of servers, with functions above them; "" where it was not looked at."""
-    if not plan.count_costs:
+    counted = _costs_from_none(plan)
+    if not counted:
         return ""
-    total = [cost.servers_usd + cost.functions_usd for cost in plan.count_costs]
+    total = [cost.servers_usd + cost.functions_usd for cost in counted]
     best = min(range(len(total)), key=total.__getitem__)
-    costs = plan.count_costs[: min(len(total), _BARS_MAX, max(best * 3 + 4, 12))]
+    costs = counted[: min(len(total), _BARS_MAX, max(best * 3 + 4, 12))]
     size = next((c.servers.size for c in plan.candidates if c.kind is Kind.HYBRID_FIXED and c.servers), "servers")
     frame = Frame(width, 300.0, float(len(costs)), max(total[: len(costs)]) * 1.12, left=66.0)
     pitch = (frame.end - frame.left) / len(costs)
@@ -219,8 +223,17 @@ def cost_by_count(plan: Plan, width: float, kind: str) -> str:
             body.append(text(at, frame.y(total[place]) - 7, dollars(total[place]), "note strong halo", anchor))
     body.append(line(frame.left, frame.floor, frame.end, frame.floor, "axis"))
     body.append(text((frame.left + frame.end) / 2, frame.height - 5, f"fixed servers ({size})", "tick", "middle"))
-    told = f"Cheapest with {plan.count_costs[best].servers}: {dollars(total[best])} a month."
+    told = f"Cheapest with {counted[best].servers}: {dollars(total[best])} a month."
     return picture(f"costs-{kind}", frame, "Cost by number of servers", told, body, kind)
+
+
+def _costs_from_none(plan: Plan) -> tuple[CountCost, ...]:
+    """What was looked at, and before it functions alone as no server, where they do."""
+    alone = next((each for each in plan.candidates if each.kind is Kind.FUNCTIONS and each.holds), None)
+    if alone is None or not plan.count_costs or plan.count_costs[0].servers != 1:
+        return plan.count_costs
+    usd = sum(each.usd for each in alone.bill if each.item != DATA_OUT)
+    return (CountCost(servers=0, servers_usd=0.0, functions_usd=usd), *plan.count_costs)
 
 
 def latency(plan: Plan, width: float, kind: str) -> str:

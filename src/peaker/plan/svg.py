@@ -30,7 +30,7 @@ class Frame:
     y_max: float
     left: float = 58.0
     right: float = 14.0
-    top: float = 16.0
+    top: float = 28.0
     bottom: float = 40.0
 
     def x(self, value: float) -> float:
@@ -128,7 +128,7 @@ def y_axis(frame: Frame, label: str, form: str = "{}") -> list[str]:
         y = frame.y(value)
         parts.append(line(frame.left, y, frame.end, y, "grid"))
         parts.append(text(frame.left - 7, y + 4, form.format(short(value)), "tick", "end"))
-    return [*parts, text(4, frame.top - 3, label, "label")]
+    return [*parts, text(4, 12, label, "label")]
 
 
 def time_axis(frame: Frame, duration_s: float, start: str) -> list[str]:

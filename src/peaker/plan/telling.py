@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from peaker.plan.plan import Architecture, Candidate, Plan
 
 
@@ -23,6 +21,11 @@ def percent(share: float) -> str:
     return f"{share * 100:.1f} %" if share < 0.9995 else "100 %"
 
 
+def quantity(value: float) -> str:
+    """`3,240,470`, `92.4`, `0.012`."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def milliseconds(value: float) -> str:
     """`151 ms`, `4.22 s`."""
     return f"{value:.0f} ms" if 10 <= value < 1000 else f"{value:.2g} ms" if value < 10 else f"{value / 1000:.3g} s"
@@ -33,7 +36,7 @@ def span(hours: float) -> str:
     for each_h, unit in ((24.0, "days"), (1.0, "hours"), (1 / 60, "minutes")):
         if hours >= 2 * each_h:
             return f"{hours / each_h:.3g} {unit}"
-    return str(timedelta(seconds=round(hours * 3600)))
+    return f"{hours * 3600:.3g} seconds"
 
 
 def percentile_name(share: float) -> str:
@@ -110,6 +113,21 @@ def runner_up(plan: Plan) -> Candidate | None:
         if wanted:
             return wanted[0]
     return None
+
+
+DAY_H, WEEK_H = 24.0, 168.0
+FEW_REQUESTS = 1000
+
+
+def sureness(plan: Plan) -> tuple[str, ...]:
+    """How sure the answer is: first what so short a log cannot show, then what moving the figures showed."""
+    doubts = []
+    if plan.requests < FEW_REQUESTS:
+        doubts.append(f"the log has only {plan.requests:,} requests, which is too few to tell a month by")
+    if plan.hours < WEEK_H:
+        unseen = "neither a whole day nor a week" if plan.hours < DAY_H else "no whole week"
+        doubts.append(f"the log covers {span(plan.hours)}: {unseen} is in it, and the month is taken to be like it")
+    return (*doubts, *plan.sureness)
 
 
 def by_dollars(plan: Plan) -> tuple[Candidate, ...]:
