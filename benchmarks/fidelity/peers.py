@@ -1,5 +1,9 @@
-"""Other tools with the functions of the fidelity table deployed on them, each as an endpoint the checks can call."""
+"""Other tools with the functions of the fidelity table deployed on them, each as an endpoint the checks can call.
 
+They are ended by `end_all`, whatever becomes of the one who uses them.
+"""
+
+import contextlib
 import io
 import json
 import os
@@ -17,6 +21,7 @@ from contextlib import contextmanager
 from fidelity.clients import HttpEndpoint, boto3_client
 from fidelity.functions import FUNCTIONS, Deployed, lay_out
 
+from peaker.functions import proc
 from peaker.wire.sigv4 import SigningKey
 
 KEY = SigningKey("AKIAANY", "any")
@@ -42,10 +47,18 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
             return
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """With all it has started: it has a session of its own."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def end_all() -> None:
+    """End all that was started here, also what has left its group or lost its parent.
+
+    The emulator gives each runtime a group of its own, and serverless-offline loses sight of the Python it starts
+    through a shell. This process adopts them (`become_subreaper` in run.py), so they are among its descendants.
+    """
+    while below := proc.descendants(os.getpid())[1:]:
+        for pid in below:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
 
 
 class Rie:
@@ -98,19 +111,11 @@ class Rie:
         endpoint, name = self._end_of(function)
         return endpoint.raw(name, headers, body, signed=signed)
 
-    def close(self) -> None:
-        for process in self._processes.values():
-            end(process)
-
 
 @contextmanager
 def rie(directory: pathlib.Path, *, tool: str, python: str) -> Iterator[Rie]:
     """`tool` is the emulator's binary, `python` one that has awslambdaric."""
-    running = Rie(tool, python, lay_out(directory))
-    try:
-        yield running
-    finally:
-        running.close()
+    yield Rie(tool, python, lay_out(directory))
 
 
 class NotRunError(Exception):
@@ -149,25 +154,22 @@ def moto(directory: pathlib.Path, *, tool: str, python: str) -> Iterator[HttpEnd
     process = subprocess.Popen(
         [tool, "--port", str(port)], start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    try:
-        wait_for_port(port, process)
-        url = f"http://127.0.0.1:{port}"
-        role = _role(url)
-        client = boto3_client(url, KEY)
-        for one in FUNCTIONS:
-            client.create_function(
-                FunctionName=one.name,
-                Runtime="python3.11",
-                Role=role,
-                Handler=one.handler,
-                Code={"ZipFile": packed.getvalue()},
-                MemorySize=one.memory_mb,
-                Timeout=one.timeout_s,
-                LoggingConfig={"LogFormat": "JSON" if one.log_format == "json" else "Text"},
-            )
-        yield Moto(url, KEY)
-    finally:
-        end(process)
+    wait_for_port(port, process)
+    url = f"http://127.0.0.1:{port}"
+    role = _role(url)
+    client = boto3_client(url, KEY)
+    for one in FUNCTIONS:
+        client.create_function(
+            FunctionName=one.name,
+            Runtime="python3.11",
+            Role=role,
+            Handler=one.handler,
+            Code={"ZipFile": packed.getvalue()},
+            MemorySize=one.memory_mb,
+            Timeout=one.timeout_s,
+            LoggingConfig={"LogFormat": "JSON" if one.log_format == "json" else "Text"},
+        )
+    yield Moto(url, KEY)
 
 
 def _role(url: str) -> str:
@@ -216,11 +218,8 @@ def serverless_offline(directory: pathlib.Path, *, tool: str, python: str) -> It
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    try:
-        wait_for_port(port, process)
-        yield Offline(f"http://127.0.0.1:{port}", KEY)
-    finally:
-        end(process)
+    wait_for_port(port, process)
+    yield Offline(f"http://127.0.0.1:{port}", KEY)
 
 
 TOOLS = {"RIE": rie, "moto": moto, "serverless-offline": serverless_offline}

@@ -27,7 +27,8 @@ def take_over(
     """Become a process of its own: session, cgroups, output, limits and environment; runs nothing of the user's.
 
     Args:
-        order: `name`, and where they apply `scratch`, `address_space_bytes`, `read_only`, `dies_with_parent`.
+        order: `name`, and where they apply `scratch`, `descriptors_max`, `address_space_bytes`, `read_only`,
+            `dies_with_parent`.
         log_fd: becomes standard output and error; None leaves them.
         join_fds: `cgroup.procs` files, open for writing.
         close_fds: what belongs to the zygote.
@@ -51,6 +52,10 @@ def take_over(
         kernel.die_with_parent(signal.SIGKILL)
     if size := order.get("address_space_bytes"):
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    if descriptors_max := order.get("descriptors_max"):
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        allowed = descriptors_max if most == resource.RLIM_INFINITY else min(descriptors_max, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
     scratch = order.get("scratch", "")
     if scratch and kept_in_tmp is not None:
         private_tmp.mount(scratch, kept_in_tmp)

@@ -23,7 +23,7 @@ from peaker.functions import proc
 from peaker.functions.forked import Instance
 from peaker.functions.function_environment import function_environment
 from peaker.functions.layers import check_layers
-from peaker.functions.limits import Enclosure, Limits
+from peaker.functions.limits import DESCRIPTORS_MAX, Enclosure, Limits
 from peaker.functions.load_handler import HandlerImportError
 from peaker.functions.outcome import InstanceDied, Outcome
 from peaker.functions.parking import Parking
@@ -336,6 +336,8 @@ class Launcher:
         """What the instance is told about itself."""
         enclosure = instance.enclosure
         bounds: dict[str, Any] = {"name": instance.name, "read_only": enclosure.read_only}
+        if self._is_like_lambda:
+            bounds["descriptors_max"] = DESCRIPTORS_MAX
         if self._is_like_lambda or "TMPDIR" not in self._declared:
             bounds["scratch"] = enclosure.scratch
         if not enclosure.limits_memory:

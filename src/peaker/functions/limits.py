@@ -15,6 +15,9 @@ from peaker.functions import kernel
 from peaker.functions.cgroups import Group, Hierarchy, find_hierarchies, remove_tree
 from peaker.functions.scratch import ScratchFolders
 
+DESCRIPTORS_MAX = 1024
+"""Of an instance that is to be like Lambda's ("Lambda quotas": file descriptors)."""
+
 
 @dataclass(slots=True)
 class Enclosure:

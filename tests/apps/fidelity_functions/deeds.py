@@ -134,6 +134,19 @@ def _write(event, _):
         return type(error).__name__
 
 
+def _open_files(event, _):
+    held = []
+    try:
+        while len(held) < event["most"]:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return [len(held), error.strerror]
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    return [len(held), ""]
+
+
 async def _coroutine(_, __):
     return "never"
 
@@ -184,6 +197,7 @@ DEEDS = {
     "thread": _thread,
     "leave a child": _leave_a_child,
     "write": _write,
+    "open files": _open_files,
     "remove": lambda event, _: os.remove(event["path"]),
 }
 
