@@ -7,6 +7,7 @@ needs it is left out by name and never comes out cheap.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,6 +23,9 @@ LCU_NEW_CONNECTIONS_PER_S = 25.0
 LCU_GB_PER_H = 1.0
 LCU_GB_PER_H_FUNCTIONS = 0.4
 """One LCU-hour of an Application Load Balancer (Elastic Load Balancing pricing page); whichever is used most counts."""
+
+HTTP_API_BYTES = 512.0 * 1024
+"""An HTTP API counts a request once for each 512 KB begun (Amazon API Gateway pricing page)."""
 
 REQUESTS_PER_CONNECTION = 10.0
 """An assumption about keep-alive."""
@@ -140,7 +144,10 @@ def _functions(used: Used, table: PriceTable, region: str, month: float, arch: s
 def _front(used: Used, table: PriceTable, region: str, month: float) -> list[Line]:
     requests = used.requests * month
     if used.front is Front.HTTP_API:
-        return [_priced(table, region, "http_api.request", "HTTP API", requests)]
+        counted = (
+            requests * max(1, math.ceil(used.response_bytes / used.requests / HTTP_API_BYTES)) if requests else 0.0
+        )
+        return [_priced(table, region, "http_api.request", "HTTP API", counted)]
     if used.front is Front.ALB:
         lcu_hours = _lcu_hours(used, month)
         return [
