@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -111,8 +111,7 @@ def verify(
     timestamp = table.get("x-amz-date", "")
     _check_scope(scope, timestamp, service)
     _check_time(timestamp, epoch_s)
-    names = signed_names.split(";")
-    _check_signed_headers(names, table)
+    names = _checked_names(signed_names, tuple(table))
     body_hash = hashlib.sha256(body).hexdigest()
     expected = _signature(
         key.secret_access_key, scope, timestamp, _canonical_request(method, target, table, names, body_hash)
@@ -150,32 +149,43 @@ def _check_scope(scope: str, timestamp: str, service: str) -> None:
         )
 
 
-def _check_time(timestamp: str, epoch_s: float) -> None:
+@lru_cache(maxsize=64)
+def _epoch_s_of(timestamp: str) -> float:
+    """Calls of one second have the same; reading it anew for each would cost as much as a hash."""
     try:
-        signed_at_s = datetime.strptime(timestamp, _TIMESTAMP).replace(tzinfo=UTC).timestamp()
+        return datetime.strptime(timestamp, _TIMESTAMP).replace(tzinfo=UTC).timestamp()
     except ValueError:
         raise SignatureRefused(
             "IncompleteSignatureException", "The request has no X-Amz-Date of the form YYYYMMDDTHHMMSSZ."
         ) from None
+
+
+def _check_time(timestamp: str, epoch_s: float) -> None:
+    signed_at_s = _epoch_s_of(timestamp)
+    if abs(signed_at_s - epoch_s) <= CLOCK_SKEW_S_MAX:
+        return
     now = datetime.fromtimestamp(epoch_s, UTC).strftime(_TIMESTAMP)
     if signed_at_s < epoch_s - CLOCK_SKEW_S_MAX:
         raise SignatureRefused(
             "InvalidSignatureException", f"Signature expired: {timestamp} is now {now}; 5 min. at most."
         )
-    if signed_at_s > epoch_s + CLOCK_SKEW_S_MAX:
-        raise SignatureRefused(
-            "InvalidSignatureException", f"Signature not yet current: {timestamp} is now {now}; 5 min. at most."
-        )
+    raise SignatureRefused(
+        "InvalidSignatureException", f"Signature not yet current: {timestamp} is now {now}; 5 min. at most."
+    )
 
 
-def _check_signed_headers(names: list[str], table: dict[str, str]) -> None:
-    required = {"host", *(name for name in table if name.startswith("x-amz-"))}
-    missing = sorted(required - set(names)) or sorted(set(names) - set(table))
+@lru_cache(maxsize=64)
+def _checked_names(signed_names: str, present: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the signed headers, given those of all; a client sends the same every time."""
+    names = signed_names.split(";")
+    required = {"host", *(name for name in present if name.startswith("x-amz-"))}
+    missing = sorted(required - set(names)) or sorted(set(names) - set(present))
     if missing or names != sorted(names):
         raise SignatureRefused(
             "InvalidSignatureException",
             f"'{missing[0] if missing else names[0]}' must be a 'SignedHeader' in the AWS Authorization.",
         )
+    return tuple(names)
 
 
 def _header_table(headers: HeaderPairs) -> dict[str, str]:
@@ -187,11 +197,16 @@ def _header_table(headers: HeaderPairs) -> dict[str, str]:
     return table
 
 
-def _canonical_request(method: str, target: str, table: dict[str, str], names: list[str], body_hash: str) -> str:
+def _canonical_request(method: str, target: str, table: dict[str, str], names: Sequence[str], body_hash: str) -> str:
+    lines = [f"{name}:{table[name]}" for name in names]
+    return "\n".join([method, _canonical_target(target), *lines, "", ";".join(names), body_hash])
+
+
+@lru_cache(maxsize=64)
+def _canonical_target(target: str) -> str:
+    """Path and query, a line each."""
     path, _, query = target.partition("?")
-    lines = [method, _canonical_path(path), _canonical_query(query)]
-    lines += [f"{name}:{table[name]}" for name in names]
-    return "\n".join([*lines, "", ";".join(names), body_hash])
+    return f"{_canonical_path(path)}\n{_canonical_query(query)}"
 
 
 def _canonical_path(path: str) -> str:
@@ -216,7 +231,7 @@ def _canonical_query(query: str) -> str:
 
 def _signature(secret: str, scope: str, timestamp: str, canonical: str) -> str:
     to_sign = "\n".join([ALGORITHM, timestamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
-    return hmac.new(_derived_key(secret, scope), to_sign.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(_derived_key(secret, scope), to_sign.encode(), "sha256").hex()
 
 
 @lru_cache(maxsize=64)
