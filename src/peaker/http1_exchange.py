@@ -37,7 +37,7 @@ class HttpRequest:
     """The client speaks HTTP/1.1: a body without length can be sent in chunks; else it ends with the connection."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: that costs a call for each field of each answer
 class HttpAnswer:
     """One whole answer; content-length is added."""
 

@@ -46,6 +46,8 @@ _logger = logging.getLogger("peaker.http1_server")
 
 _LINGER_BYTES_MAX = 64 * 1024 * 1024
 _PIPELINED_MAX = 16
+_TIMER_S = 0.001
+"""The event loop's time goes in such steps."""
 
 
 class HttpServer:
@@ -126,6 +128,9 @@ class _ServerConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        """Runs on while requests come and looks when it is over: a new one for each would cost more than parsing."""
+        self._idle_since_s = 0.0
         self._waiting: deque[tuple[HttpRequest, bool]] = deque()
         self._current: HttpRequest | None = None
         self._task: asyncio.Task[None] | None = None
@@ -136,7 +141,7 @@ class _ServerConnection(asyncio.Protocol):
         self._body_bytes = 0
         self._head_bytes = 0
         self._unfinished_bytes = 0
-        self._head_complete = False
+        self._head_complete = self._is_head_timed = False
         self._in_message = False
         self._is_last = False
         self._refused = False
@@ -155,6 +160,8 @@ class _ServerConnection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._disarm()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         self._waiting.clear()
         if self._current is not None and self._current.on_gone is not None:
             self._current.on_gone()
@@ -177,29 +184,35 @@ class _ServerConnection(asyncio.Protocol):
         if self._refused or self._is_last:
             self._linger(len(data))
             return
-        if not self._in_message:
-            self._in_message = True
-            self._arm(self._limits.head_timeout_s, self._head_too_slow)
-        elif self._head_complete:
-            self._arm(self._limits.body_timeout_s, self._body_too_slow)
+        self._in_message = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._is_last = True  # The request itself is answered as if it had not asked.
         except httptools.HttpParserError as error:
             self._refuse(400, f"the request is not HTTP/1.1: {error}.")
-        if self._in_message and not self._head_complete:
-            # What the parser holds back of an unfinished line has no callback, so whole chunks are counted as well.
-            self._unfinished_bytes += len(data)
-            if self._unfinished_bytes > self._limits.head_bytes_max:
-                self._refuse_head()
+        if self._in_message and not self._refused:
+            self._await_the_rest(len(data))
+
+    def _await_the_rest(self, count: int) -> None:
+        """`count` bytes have come of a request that is not whole; most come in one piece and need no timer at all."""
+        if self._head_complete:
+            self._arm(self._limits.body_timeout_s, self._body_too_slow)
+            return
+        if not self._is_head_timed:
+            self._is_head_timed = True
+            self._arm(self._limits.head_timeout_s, self._head_too_slow)
+        # What the parser holds back of an unfinished line has no callback, so whole chunks are counted as well.
+        self._unfinished_bytes += count
+        if self._unfinished_bytes > self._limits.head_bytes_max:
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         # New lists, not cleared ones: the request before this one may still be with its handler.
         self._target = b""
         self._header_list, self._headers, self._body = [], {}, []
         self._body_bytes = self._head_bytes = self._unfinished_bytes = 0
-        self._head_complete = False
+        self._head_complete = self._is_head_timed = False
         self._in_message = True
 
     def on_url(self, url: bytes) -> None:
@@ -208,12 +221,13 @@ class _ServerConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._header_list.append((name.decode("latin-1").lower(), value.decode("latin-1").strip()))
-        self._count_head(len(name) + len(value))
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > self._limits.head_bytes_max:
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
         self._head_complete = True
         self._headers = dict(self._header_list)
-        self._arm(self._limits.body_timeout_s, self._body_too_slow)
         if self._server.open_body is not None and self._transport is not None and not self._refused:
             request = self._request()
             sink = self._server.open_body(request, self._transport)
@@ -299,8 +313,9 @@ class _ServerConnection(asyncio.Protocol):
             self._current = None
         if not self._transport.is_closing():
             self._transport.resume_reading()
-            if not self._in_message:
-                self._arm(self._limits.idle_s_max, self._idle_too_long)
+            self._idle_since_s = self._loop.time()
+            if self._idle_timer is None:
+                self._idle_timer = self._loop.call_later(self._limits.idle_s_max, self._look_if_idle)
 
     async def _stream(self, answer: StreamedAnswer, request: HttpRequest, *, keep_alive: bool) -> bool:
         """Give an answer piece by piece; whether the connection may be used again."""
@@ -390,6 +405,16 @@ class _ServerConnection(asyncio.Protocol):
     def _body_too_slow(self) -> None:
         self._refuse(408, f"the request body paused for over {self._limits.body_timeout_s:g} s.")
         self._idle_too_long()
+
+    def _look_if_idle(self) -> None:
+        self._idle_timer = None
+        if self._task is not None or self._in_message:
+            return  # it is set again after the answer
+        left_s = self._idle_since_s + self._limits.idle_s_max - self._loop.time()
+        if left_s > _TIMER_S:
+            self._idle_timer = self._loop.call_later(left_s, self._look_if_idle)
+        else:
+            self._idle_too_long()
 
     def _idle_too_long(self) -> None:
         if self._transport is not None:

@@ -19,6 +19,8 @@ from typing import Any
 from peaker.units import KIB, MIB
 
 _LENGTHS = struct.Struct("!II")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
 
 HEAD_BYTES_MAX = 64 * KIB
 BODY_BYTES_MAX = 6 * MIB + 100
@@ -37,7 +39,7 @@ def pack(head: Head, body: bytes = b"") -> bytes:
     Raises:
         FrameError: head or body is longer than allowed.
     """
-    encoded = json.dumps(head, separators=(",", ":")).encode()
+    encoded = _encode(head).encode()
     _check_lengths(len(encoded), len(body))
     return b"".join((_LENGTHS.pack(len(encoded), len(body)), encoded, body))
 
@@ -56,19 +58,28 @@ class FrameReader:
             FrameError: the stream cannot be read any further.
         """
         buffer = self._buffer
-        buffer += data
+        source: bytes | bytearray = data  # Most reads are one whole frame, which needs no buffer.
+        if buffer:
+            buffer += data
+            source = buffer
         frames = []
-        while len(buffer) >= self._wanted:
-            head_length, body_length = _LENGTHS.unpack_from(buffer)
+        start = 0
+        while len(source) - start >= self._wanted:
+            head_length, body_length = _LENGTHS.unpack_from(source, start)
             _check_lengths(head_length, body_length)
-            body_start = _LENGTHS.size + head_length
+            head_start = start + _LENGTHS.size
+            body_start = head_start + head_length
             end = body_start + body_length
-            if len(buffer) < end:
-                self._wanted = end
+            if len(source) < end:
+                self._wanted = end - start
                 break
-            frames.append((_parse_head(buffer[_LENGTHS.size : body_start]), bytes(buffer[body_start:end])))
-            del buffer[:end]
+            frames.append((_parse_head(source[head_start:body_start]), bytes(source[body_start:end])))
+            start = end
             self._wanted = _LENGTHS.size
+        if source is buffer:
+            del buffer[:start]
+        elif start < len(data):
+            buffer += data[start:]
         return frames
 
     @property
@@ -116,9 +127,12 @@ def _check_lengths(head_length: int, body_length: int) -> None:
 
 def _parse_head(encoded: bytes | bytearray) -> Head:
     try:
-        head = json.loads(encoded)
-    except ValueError as error:
+        text = encoded.decode()
+        head, end = _decode(text)
+    except (ValueError, RecursionError) as error:
         raise FrameError(f"head is not JSON: {error}") from error
+    if end != len(text):
+        raise FrameError("head is not JSON: something follows it")
     if not isinstance(head, dict) or not isinstance(head.get("kind"), str):
         raise FrameError('head is not an object with a "kind"')
     return head

@@ -17,7 +17,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ _WAITING_BYTES_MAX = 4 * MIB
 _logger = logging.getLogger("peaker.functions.log")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: that costs a call for each field of each invocation
 class Report:
     """What Lambda reports of one invocation; `status` is "" for success, else `timeout` or `error`."""
 
@@ -50,11 +50,11 @@ class Report:
     init_ms: float | None = None
     status: str = ""
     error_type: str = ""
+    billed_ms: int = field(init=False)
+    """Whole milliseconds of the run and of the start it waited for, which Lambda bills since 2025-08-01."""
 
-    @property
-    def billed_ms(self) -> int:
-        """Whole milliseconds of the run and of the start it waited for, which Lambda bills since 2025-08-01."""
-        return billed_ms((self.duration_ms + (self.init_ms or 0.0)) / 1000)
+    def __post_init__(self) -> None:
+        self.billed_ms = billed_ms((self.duration_ms + (self.init_ms or 0.0)) / 1000)
 
     def __str__(self) -> str:
         fields = [
@@ -122,7 +122,8 @@ class FunctionLog:
         self._lost = 0
         self._timer: asyncio.TimerHandle | None = None
         self._tails: dict[str, Tail] = {}
-        self._second = -1
+        self._second = self._now_ms = -1
+        self._now_text = ""
         self._second_text = ""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -223,9 +224,12 @@ class FunctionLog:
         self._descriptor = fresh
 
     def _now(self) -> str:
-        now_s = self._clock.epoch_s()
-        second = int(now_s)
-        if second != self._second:
-            self._second = second
-            self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._second_text}.{int((now_s - second) * 1000):03d}Z"
+        now_ms = int(self._clock.epoch_s() * 1000)
+        if now_ms != self._now_ms:
+            self._now_ms = now_ms
+            second, rest_ms = divmod(now_ms, 1000)
+            if second != self._second:
+                self._second = second
+                self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            self._now_text = f"{self._second_text}.{rest_ms:03d}Z"
+        return self._now_text

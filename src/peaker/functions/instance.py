@@ -30,6 +30,8 @@ from peaker.messages import RunNotes
 from peaker.units import KIB
 
 _READ_BYTES = 256 * KIB
+_READ_BYTES_OF_A_HANDLER = 64 * KIB
+"""Below the size from which the C library takes each piece of memory from the kernel and gives it back."""
 
 
 def load(spec: FunctionSpec, directory: str) -> Callable[..., Any]:
@@ -74,16 +76,17 @@ def as_asgi(application: Callable[..., Any]) -> ASGIApp:
 
 def _serve_handler(function: handler.Handler, channel: socket.socket, start_rss_kb: int) -> int:
     channel.sendall(frames.pack({"kind": "ready", "resident_kb": start_rss_kb}))
-    while (frame := frames.receive(channel)) is not None:
-        head, event = frame
-        if head["kind"] == "check":
-            channel.sendall(_checked())
-            continue
-        if head["kind"] != "run":
-            continue  # `gone`: it answers all the same, as on Lambda.
-        started_s = _begin(head)
-        result, function_error = handler.call(function, event, _context(head))
-        channel.sendall(_result_frame(result, function_error, started_s, start_rss_kb))
+    reader = frames.FrameReader()
+    while data := channel.recv(_READ_BYTES_OF_A_HANDLER):
+        for head, event in reader.feed(data):
+            if head["kind"] == "check":
+                channel.sendall(_checked())
+                continue
+            if head["kind"] != "run":
+                continue  # `gone`: it answers all the same, as on Lambda.
+            started_s = _begin(head)
+            result, function_error = handler.call(function, event, _context(head))
+            channel.sendall(_result_frame(result, function_error, started_s, start_rss_kb))
     return 0
 
 

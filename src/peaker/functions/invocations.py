@@ -55,7 +55,7 @@ class InvocationLog(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: that costs a call for each field of each invocation
 class Ran:
     """What an invocation came to: `function_error` is "" for success; `tail` is its log where it was asked for."""
 

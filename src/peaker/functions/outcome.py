@@ -42,7 +42,7 @@ class InitFailed(AppStartError):  # noqa: N818 - named for what was told
         super().__init__(f"the runtime failed to start: {self.error_type}: {body[:500].decode(errors='replace')}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: that costs a call for each field of each invocation
 class Outcome:
     """One invocation that came back from its instance."""
 

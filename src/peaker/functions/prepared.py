@@ -25,7 +25,7 @@ from peaker.wire.lambda_errors import (
     recursive_invocation,
     request_too_large,
 )
-from peaker.wire.trace_header import Trace, parse_trace
+from peaker.wire.trace_header import first_run_of, parse_trace
 
 RECURSION_RUNS_MAX = 16
 """Runs of one function in one chain of calls ("approximately 16": Developer Guide, "Recursive loop detection")."""
@@ -43,7 +43,7 @@ def _refuse_constant(name: str) -> Any:
 _json = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: that costs a call for each field of each invocation
 class Prepared:
     """One invocation, checked. `headers` are what travels on to the instance; `wait_s` is None for the default."""
 
@@ -91,24 +91,32 @@ class Preparation:
             raise request_too_large()
         event = payload or b"{}"
         _check_json(event)
-        trace = parse_trace(call.trace_id, epoch_s=self._clock.epoch_s(), chance=self._chance)
-        if trace.runs_of(call.function) >= RECURSION_RUNS_MAX:
-            raise recursive_invocation(self._published.arn(call.function), RECURSION_RUNS_MAX)
+        trace_header, is_nested = self._traced(call)
         return Prepared(
             pool=pool,
             request_id=request_id,
             payload=event,
-            headers=self._headers(call, trace, version),
+            headers=self._headers(call, trace_header, version),
             version=version,
             caller=Caller.EVENT if is_event else caller,
             log_tail=call.log_tail and not is_event,
             wait_s=call.deadline_s,
-            is_nested=bool(trace.lineage),
+            is_nested=is_nested,
         )
 
-    def _headers(self, call: InvokeCall, trace: Trace, version: str) -> dict[str, str]:
+    def _traced(self, call: InvokeCall) -> tuple[str, bool]:
+        """The trace header with this run in it, and whether it comes from within a function."""
+        epoch_s = self._clock.epoch_s()
+        if not call.trace_id:
+            return first_run_of(call.function, epoch_s=epoch_s, chance=self._chance), False
+        trace = parse_trace(call.trace_id, epoch_s=epoch_s, chance=self._chance)
+        if trace.runs_of(call.function) >= RECURSION_RUNS_MAX:
+            raise recursive_invocation(self._published.arn(call.function), RECURSION_RUNS_MAX)
+        return trace.with_run_of(call.function), bool(trace.lineage)
+
+    def _headers(self, call: InvokeCall, trace_header: str, version: str) -> dict[str, str]:
         """What travels on to the instance, in the form it expects."""
-        headers = {"x-amzn-trace-id": trace.with_run_of(call.function)}
+        headers = {"x-amzn-trace-id": trace_header}
         if call.traceparent:
             headers["traceparent"] = call.traceparent
         # "Lambda passes the ClientContext object to your function for synchronous invocations only" (API Reference).

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
 
 
+@lru_cache(maxsize=64)
 def is_local_name(host: str) -> bool:
     """Whether `host` is an IP address or localhost, with or without a port."""
     found = _HOST.fullmatch(host)

@@ -49,7 +49,7 @@ class InvocationType(Enum):
     DRY_RUN = "DryRun"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: that costs a call for each field of each invocation
 class InvokeCall:
     """One call of the Invoke API, without its payload.
 

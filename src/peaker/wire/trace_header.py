@@ -44,6 +44,11 @@ class Trace:
         return ";".join((*self.fields, "Lineage=" + "|".join(f"{name}:{runs}" for name, runs in steps)))
 
 
+def first_run_of(function: str, *, epoch_s: float, chance: random.Random) -> str:
+    """The header of a call that came with none: what `parse_trace` and `with_run_of` make of nothing, at once."""
+    return f"{_new_root(epoch_s, chance)};{_new_parent(chance)};Sampled=0;Lineage={lineage_name(function)}:1"
+
+
 def parse_trace(header: str, *, epoch_s: float, chance: random.Random) -> Trace:
     """Read a header; without one, or with one that names no Root, a trace of its own begins here.
 
@@ -54,7 +59,7 @@ def parse_trace(header: str, *, epoch_s: float, chance: random.Random) -> Trace:
     fields = [part for part in parts if not part.startswith("Lineage=")]
     if not any(field.startswith("Root=") for field in fields):
         # Not sampled: there is no X-Ray here to send segments to.
-        fields = [_new_root(epoch_s, chance), f"Parent={chance.getrandbits(64):016x}", "Sampled=0", *fields]
+        fields = [_new_root(epoch_s, chance), _new_parent(chance), "Sampled=0", *fields]
     found = next((part for part in parts if part.startswith("Lineage=")), "")
     return Trace(tuple(fields), tuple((name, int(runs)) for name, runs in _STEP.findall(found)))
 
@@ -67,3 +72,7 @@ def lineage_name(function: str) -> str:
 
 def _new_root(epoch_s: float, chance: random.Random) -> str:
     return f"Root=1-{int(epoch_s):08x}-{chance.getrandbits(96):024x}"
+
+
+def _new_parent(chance: random.Random) -> str:
+    return f"Parent={chance.getrandbits(64):016x}"
