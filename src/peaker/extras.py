@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from peaker.errors import MissingExtraError
 
-_PACKAGES = {"plan": ("numpy", "numba", "matplotlib", "tomlkit"), "aws": ("boto3",)}
+_PACKAGES = {"sam": ("yaml",), "plan": ("numpy", "numba", "matplotlib", "tomlkit"), "aws": ("boto3",)}
 
 
 def require_extra(extra: str, *, purpose: str, finds: Callable[[str], object | None] = find_spec) -> None:

@@ -268,7 +268,7 @@ def _with_stages(document: dict[str, Any], source: Source, path: Path, stage: st
         known = ", ".join(sorted(stages)) or "none are defined"
         raise SettingsError(f"stage = {stage!r} is not defined; there are: {known}.", where=str(path))
     if isinstance(app := document.get("app", {}), dict):
-        document["app"] = {"name": _default_name(path), **app}
+        document["app"] = {"name": default_name(path), **app}
     directory = str(path.resolve().parent)
     built = {"": _build_settings(document, source, directory)}
     for name, overlay in stages.items():
@@ -290,7 +290,8 @@ def replaced(settings: Settings, name: str, value: Any, where: str = "") -> Sett
     return dataclasses.replace(settings, **{section_name: dataclasses.replace(section, **{key: value})})
 
 
-def _default_name(path: Path) -> str:
+def default_name(path: Path) -> str:
+    """The name of an app whose settings file is `path`: that of its folder, made fit."""
     cleaned = re.sub(r"[^a-zA-Z0-9_-]", "-", path.resolve().parent.name).strip("-")
     return (cleaned if cleaned[:1].isalpha() else f"app-{cleaned}")[:64].rstrip("-")
 

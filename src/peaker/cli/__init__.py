@@ -14,10 +14,12 @@ from peaker.cli import present
 from peaker.errors import PeakerError
 
 COMMANDS = {
+    "init": "Look at a project and write its first settings file.",
     "check": "Check the settings; show where each route may run, and why.",
     "run": "Run the app: servers for the baseline, functions for the peaks.",
     "status": "Show what runs: addresses, workers, functions, latency, spend.",
     "scale": "Set the number of servers now.",
+    "reload": "Give the running app its code and settings anew.",
     "stop": "Drain and stop the app.",
     "invoke": "Run a function once and show its result.",
     "profile": "Show the AWS profile that leads to the functions.",
@@ -69,10 +71,7 @@ def peaker() -> None:
 
     \b
     A first start, in the directory of the app:
-      $ cat peaker.toml
-      [app]
-      web = "shop:app"       # ASGI or WSGI
-      spill = true           # nothing is kept in the process between requests
+      $ peaker init          # looks at the code, asks one question, writes peaker.toml
       $ peaker check
       $ peaker run
 
