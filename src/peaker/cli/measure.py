@@ -28,7 +28,7 @@ from peaker.cli.replay import Duration, header_fields
 from peaker.clock import SystemClock
 from peaker.errors import SettingsError
 from peaker.extras import require_extra
-from peaker.plan.cpu_benchmark import CpuScore, Speed, assumed_speed, measure_score, speed_of
+from peaker.plan.cpu_benchmark import ROUNDS, CpuScore, Speed, assumed_speed, measure_score, speed_of
 from peaker.plan.measured import FILE_NAME, Measured, load_score, to_json
 from peaker.settings import Settings, replaced
 from peaker.traffic.mix import Target
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 FOR_S = (5.0, 3600.0)
 REQUESTS_MAX = 10_000_000
+
+ROUNDS_BESIDE = 9
+"""Of the CPU benchmark within a whole measurement: fewer, for the interval is that between runs anyhow."""
 
 
 @click.command("measure")
@@ -218,7 +221,7 @@ def _require_consent(wanted: ToMeasure, *, yes: bool) -> None:
 def _measured(wanted: ToMeasure, chosen: Chosen, there: CpuScore | None) -> Measured:
     import uvloop
 
-    score = _score()
+    score = _score(ROUNDS_BESIDE)
     found = uvloop.run(_until_signal(wanted))
     return dataclasses.replace(
         found,
@@ -280,7 +283,7 @@ def _cpu_text(score: CpuScore, speed: Speed) -> str:
     return f"{score_text(score)}\n{speed_text(speed)}"
 
 
-def _score() -> CpuScore:
+def _score(rounds: int = ROUNDS) -> CpuScore:
     from peaker.engines.local.measuring.process_cost import machine_name
 
-    return measure_score(time.process_time, python=platform.python_version(), machine=machine_name())
+    return measure_score(time.process_time, python=platform.python_version(), machine=machine_name(), rounds=rounds)

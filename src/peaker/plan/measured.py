@@ -47,7 +47,8 @@ class RouteMeasured:
     """One path, asked one request at a time.
 
     `share` is of the requests of the mix, `service_s` quantiles at 101 evenly spaced probabilities, `cpu_s` the mean
-    CPU time of one request, None where no clock told it.
+    CPU time of one request, None where no clock told it, `waited_s` how long a request waited for a core besides, mean:
+    that is not in `service_s`.
     """
 
     target: str
@@ -56,6 +57,7 @@ class RouteMeasured:
     service_s: tuple[float, ...]
     cpu_s: float | None
     response_bytes: float
+    waited_s: float = 0.0
 
     def __post_init__(self) -> None:
         check_quantiles(f"service_s of {self.target}", self.service_s)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from peaker.clock import Clock
 from peaker.engines.local.measuring.alone import AppAlone
-from peaker.policy.knee import Step, next_rate_per_s
+from peaker.policy.knee import RESOLUTION, Step, next_rate_per_s
 from peaker.traffic.arrivals import Spread, arrival_times_s
 from peaker.traffic.latencies import Latencies
 from peaker.traffic.mix import Mix
@@ -71,8 +71,7 @@ async def find_capacity(
         )
         if rate is None:
             return result
-        usual_s = min(STEP_S_MAX, max(STEP_S_MIN, bounds.budget_s / STEPS_USUAL))
-        count = max(STEP_REQUESTS_MIN, round(rate * usual_s))
+        count = max(STEP_REQUESTS_MIN, round(rate * _step_s(bounds.budget_s, objective_s)))
         left_s = bounds.budget_s - (clock.now_s() - began_s)
         if count / rate > left_s:
             result.ended_early = f"the time was over before the next step ({count} requests at {rate:.3g}/s); --for"
@@ -92,6 +91,16 @@ async def find_capacity(
             return result
     result.ended_early = f"it was not settled within {STEPS_MAX} steps"
     return result
+
+
+def _step_s(budget_s: float, objective_s: float | None) -> float:
+    """How long a rate is offered.
+
+    At RESOLUTION times what the worker holds, its queue grows by RESOLUTION - 1 seconds of work a second; p95 has left
+    the objective only when that has come to the objective.
+    """
+    usual_s = min(STEP_S_MAX, max(STEP_S_MIN, budget_s / STEPS_USUAL))
+    return max(usual_s, (objective_s or 0.0) / (RESOLUTION - 1))
 
 
 async def _offer(  # noqa: PLR0917 - one step's own figures

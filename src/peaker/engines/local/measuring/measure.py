@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from peaker.engines.local.measuring.alone import AppAlone, running_alone, settin
 from peaker.engines.local.measuring.function_runs import FunctionRuns, run_on_functions
 from peaker.engines.local.measuring.idle import Ask, idle_cpu_per_s, measure_route
 from peaker.engines.local.measuring.load import LoadBounds, find_capacity
-from peaker.engines.local.measuring.process_cost import cpu_time_s, machine_name, memory_mb
+from peaker.engines.local.measuring.process_cost import core_wait_s, cpu_time_s, machine_name, memory_mb
 from peaker.engines.local.measuring.starts import fresh_starts
 from peaker.errors import PeakerError
 from peaker.http1 import Pool
@@ -32,6 +33,10 @@ IDLE_SHARE = 0.25
 IDLE_WATCH_S = 1.0
 FUNCTIONS_S_MAX = 20.0
 RATE_MIN_PER_S = 0.5
+
+BUSY_SHARE = 0.1
+"""Waiting for a core by more than this share of a request's time is told."""
+
 _CORE_SHARE_FIRST = 0.125
 _IN_FLIGHT_FIRST = 2.0
 
@@ -113,6 +118,7 @@ async def _measure_worker(  # noqa: PLR0917 - what all parts of a measurement ar
 
     found["worker_idle_mb"] = worker_mb()
     routes = await _idle(request, app, worker_cpu_s, clock, say)
+    notes += [_busy_note(route) for route in routes if route.waited_s > BUSY_SHARE * mean_of_quantiles(route.service_s)]
     service_s, cpu_s, size = pooled(routes)
     found |= {"routes": routes, "service_s": service_s, "cpu_s": cpu_s, "response_bytes": size}
     objective_s: float | None = request.objective_s
@@ -161,6 +167,7 @@ async def _idle(
     clock: Clock,
     say: Callable[[str], None],
 ) -> tuple[RouteMeasured, ...]:
+    pid, own_pid = app.worker_pid, os.getpid()
     pool = Pool(app.address, connections_max=1)
     asks = [_ask(request, app, target) for target in request.targets]
     budget_s = request.for_s * IDLE_SHARE / len(asks)
@@ -175,6 +182,7 @@ async def _idle(
                     ask,
                     pool,
                     worker_cpu_s,
+                    core_wait_s=lambda: core_wait_s(pid) + core_wait_s(own_pid),
                     share=share,
                     idle_cpu=idle_cpu,
                     budget_s=budget_s,
@@ -238,6 +246,13 @@ def _mix(request: ToMeasure, app: AppAlone, targets: Sequence[Target]) -> Mix:
 def _ask(request: ToMeasure, app: AppAlone, target: Target) -> Ask:
     drawn, _ = _mix(request, app, [target]).draw(random.Random(0))  # noqa: S311 - there is one to draw
     return Ask(target=target, request=drawn)
+
+
+def _busy_note(route: RouteMeasured) -> str:
+    return (
+        f"the machine was busy: {route.target} waited {route.waited_s * 1000:.3g} ms for a core on average. "
+        "That is not in its time above, but it is in the latencies under load: measure again when it is quiet."
+    )
 
 
 def _first_rate(service_s: Sequence[float], cpu_s: float | None) -> float:

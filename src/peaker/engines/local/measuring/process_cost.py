@@ -36,6 +36,20 @@ def _waited_for_s(pid: int) -> float:
     return (int(fields[13]) + int(fields[14])) / _TICKS_PER_S
 
 
+def core_wait_s(pid: int) -> float:
+    """How long its threads have been ready to run while others had the cores; 0 where the kernel does not tell it.
+
+    Field 2 of /proc/PID/task/TID/schedstat, in nanoseconds (Linux, Documentation/scheduler/sched-stats).
+    """
+    waited_ns = 0
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            waited_ns += int((task / "schedstat").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError, ValueError):  # no such file in this kernel, or a thread that has just ended
+        return waited_ns / 1e9
+    return waited_ns / 1e9
+
+
 def memory_mb(pid: int) -> float | None:
     """Proportional set size in MB of a process and all below it: shared pages count by the part that is its own.
 
