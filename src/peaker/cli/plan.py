@@ -14,6 +14,7 @@ from peaker.cli.options import json_option
 from peaker.cli.plan_options import (
     choices_of,
     known_of_options,
+    measured_of,
     needs_of,
     objective_of,
     project,
@@ -144,8 +145,13 @@ def _planned(
     from peaker.plan.make import make_plan
     from peaker.prices import load
 
+    measured = measured_of(given)
     case = case_of(
-        traffic, known_of_options(given), objective_of(given, settings), choices_of(given, settings), needs_of(given)
+        traffic,
+        known_of_options(given, measured),
+        objective_of(given, settings),
+        choices_of(given, settings, measured),
+        needs_of(given),
     )
     table = load(prices)
     if case.choices.region not in table.regions:

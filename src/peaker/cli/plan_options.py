@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from peaker.units import parse_duration_s
 if TYPE_CHECKING:  # what needs the extra is imported after it was asked for
     from peaker.plan.case import Choices, Figure, Needs, Objective, Operations
     from peaker.plan.from_traffic import Known
+    from peaker.plan.measured import Measured
 
 LATENCY_MS_DEFAULT = 300.0
 
@@ -50,8 +52,8 @@ _OPTIONS = (
     ),
     click.option("--servers-min", type=click.IntRange(0, 1000), default=1, show_default=True,
                  help="Servers there always are, where there are any."),
-    click.option("--speed", type=click.FloatRange(0.1, 10), default=1.0, show_default=True,
-                 help="Speed of a vCPU, that of the machine where the times were taken being 1."),
+    click.option("--speed", type=click.FloatRange(0.1, 10),
+                 help="Speed of a vCPU, times having been taken at 1.  [default: as measured, else 1]"),
     click.option("--ops", metavar="LIST", help="Work of people: servers=H,functions=H hours a month, usd=R an hour."),
     click.option("--commitment", multiple=True, metavar="NAME=SHARE",
                  help="Share off the price of servers that always run, such as 1-year=0.27; repeatable."),
@@ -74,16 +76,24 @@ def project(config: str | None) -> Settings | None:
     return load_settings(path) if path else None
 
 
-def known_of_options(given: dict[str, Any]) -> Known:
+def measured_of(given: dict[str, Any]) -> Measured | None:
+    """What `peaker measure` saved, where it was named."""
+    from peaker.plan.measured import load_measured
+
+    return load_measured(given["measured"]) if given["measured"] else None
+
+
+def known_of_options(given: dict[str, Any], measured: Measured | None) -> Known:
     """Figures that were given, above those that were measured."""
     from peaker.plan.case import Origin, Times
     from peaker.plan.from_traffic import Known
+    from peaker.plan.measured import known_of
 
     def times(name: str) -> Times | None:
         text = given[name]
         return Times(_milliseconds(text, _flag(name)), Origin.GIVEN, "") if text else None
 
-    known = {
+    told = {
         "service_s": times("service_ms"),
         "cold_start": times("cold_start_ms"),
         "cpu_share": _figure(given["cpu_share"]),
@@ -91,7 +101,8 @@ def known_of_options(given: dict[str, Any]) -> Known:
         "function_memory_mb": _figure(given["memory_mb"]),
         "response_bytes": _figure(given["response_bytes"]),
     }
-    return Known(**known)  # type: ignore[arg-type]
+    below = known_of(measured) if measured else Known()
+    return replace(below, **{name: value for name, value in told.items() if value is not None})
 
 
 def _flag(name: str) -> str:
@@ -123,16 +134,17 @@ def objective_of(given: dict[str, Any], settings: Settings | None) -> Objective:
     return Objective(latency_s=latency_ms / 1000, percentile=given["percentile"] / 100)
 
 
-def choices_of(given: dict[str, Any], settings: Settings | None) -> Choices:
-    """What may be chosen from."""
+def choices_of(given: dict[str, Any], settings: Settings | None, measured: Measured | None) -> Choices:
+    """What may be chosen from; a measurement may know the speed of the instance types."""
     from peaker.plan.case import Choices
+    from peaker.plan.measured import speed_known
 
     return Choices(
         region=given["region"] or (settings.aws.region if settings else "us-east-1"),
         architecture=given["arch"] or (settings.functions.architecture if settings else "arm64"),
         instance_types=given["instance_types"],
         servers_min=given["servers_min"],
-        speed=given["speed"],
+        speed=given["speed"] if given["speed"] is not None else speed_known(measured).factor,
         simpler_within=given["simpler_within"],
         free_tier=given["free_tier"],
         operations=_operations(given["ops"]),

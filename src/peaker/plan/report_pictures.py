@@ -56,7 +56,8 @@ def traffic(plan: Plan, width: float, kind: str) -> str:
     servers = shown_servers(plan)
     held = _held(servers, duration_s)
     tallest = max((y for _, y in held), default=0.0)
-    frame = Frame(width, 300.0, duration_s, max(peak, tallest if tallest < 2 * peak else 0) * 1.08)
+    highest_shown = max(peak, tallest if tallest < 2 * peak else 0) * 1.08
+    frame = Frame(width, 300.0, duration_s, highest_shown, top=28.0 if width > NARROW else 46.0)
     name = f"traffic-{kind}"
     above = _above_css(plan)
     mean = stairs([(frame.x(m.start_s), frame.y(m.mean_per_s)) for m in plan.traffic], frame.end)
@@ -99,19 +100,17 @@ def _held(servers: Servers | None, duration_s: float) -> list[Point]:
 
 
 def _baseline_label(frame: Frame, servers: Servers | None, held: list[Point]) -> str:
+    """Beside a line that does not move, else above the picture, where nothing is drawn."""
     if servers is None:
-        return text(frame.end - 4, frame.top + 10, "no server: every request runs on a function", "note", "end")
-    words = (
-        f"{_count(servers)} {'holds' if servers.most == 1 else 'hold'} {short(servers.least * servers.requests_per_s)}"
-    )
-    if servers.most > servers.least:
-        words += f" to {short(servers.most * servers.requests_per_s)}"
-    words += " requests a second"
-    top = max(y for _, y in held)
-    if top > frame.y_max:
-        return text(frame.end - 4, frame.top + 10, f"{words} (above this picture)", "note", "end")
-    y = frame.y(held[-1][1])
-    return text(frame.end - 4, y - 7 if y > frame.top + 20 else y + 15, words, "note halo", "end")
+        return text(frame.end, frame.top - 16, "no server: every request runs on a function", "note", "end")
+    least, most = (short(count * servers.requests_per_s) for count in (servers.least, servers.most))
+    held_words = least if servers.most == servers.least else f"{least} to {most}"
+    words = f"{_count(servers)} {'holds' if servers.most == 1 else 'hold'} {held_words} requests a second"
+    if servers.most == servers.least and held[-1][1] <= frame.y_max:
+        y = frame.y(held[-1][1])
+        return text(frame.end - 4, y - 7 if y > frame.top + 20 else y + 15, words, "note halo", "end")
+    above = " (above this picture)" if held[-1][1] > frame.y_max else ""
+    return text(frame.end, frame.top - 16, words + above, "note", "end")
 
 
 def _count(servers: Servers) -> str:

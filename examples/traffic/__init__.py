@@ -1,0 +1,1 @@
+"""Two weeks of real traffic, and the picture of a plan for it."""
