@@ -115,7 +115,14 @@ def ireland() -> list[dict[str, Any]]:
             transferType="AWS Outbound",
             usagetype="EU-DataTransfer-Out-Bytes",
         ),
-        product("AmazonVPC", "E1", [(0, "0.0110000000", "Hrs")], usagetype="EU-VpcEndpoint-Hours", **here),
+        # Not in Peaker's table for this region.
+        product(
+            "AWSLambda",
+            "P1",
+            [(0, "0.0000037000", "Lambda-GB-Second")],
+            usagetype="EU-Lambda-Provisioned-Concurrency-ARM",
+            **here,
+        ),
         instance("c7g.large", "0.0800000000", "C1", "EU-BoxUsage:c7g.large"),
         instance("c7g.xlarge", "0.1600000000", "C2", "EU-BoxUsage:c7g.xlarge"),
     ]

@@ -46,7 +46,7 @@ def test_what_changed_is_said_with_old_and_new(fetched: tuple[Path, dict[str, An
     changes = {(row["name"], row["from_quantity"]): (row["before_usd"], row["now_usd"]) for row in said["changes"]}
     assert changes["lambda.request", 0] == (2e-7, 2.1e-7)
     assert changes["lambda.gb_second.arm", 0] == (1.33334e-05, 1.4e-05)
-    assert changes["vpc_endpoint.hour", 0] == (None, 0.011)
+    assert changes["lambda.provisioned_held_gb_second.arm", 0] == (None, 3.7e-06)
     assert changes["data_out.gb", 100] == (0.09, 0.091)
     assert ("nat.hour", 0) not in changes, "the same as before"
 
