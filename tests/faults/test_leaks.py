@@ -101,7 +101,7 @@ async def at_rest(host: RunningHost, client: InvokeClient) -> Held:
     while ended:
         ended, _ = map(bool, await leak_memory(client, 1))
     async with asyncio.timeout(20):
-        while not (await asyncio.to_thread(host.function, "memory"))["parked_pid"]:
+        while not (await asyncio.to_thread(host.function, "memory"))["parked_pid"]:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.02)
     return await asyncio.to_thread(held_by, host, "memory")
 

@@ -132,7 +132,8 @@ class Invocations:
         memory_mb = prepared.pool.spec.memory_mb
         report = Report(
             request_id=request_id,
-            duration_ms=duration_ms,
+            # Lambda reports, and bills, the time limit itself; what it takes to end the instance is not counted.
+            duration_ms=min(duration_ms, prepared.pool.spec.timeout_s * 1000) if death.timed_out else duration_ms,
             memory_mb=memory_mb,
             max_memory_mb=memory_mb if death.error_type == "Runtime.OutOfMemory" else 0,
             status="timeout" if death.timed_out else "error",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from peaker import http1
 from peaker.errors import DeadlineExceeded, FunctionCrashed, InvokeError, MalformedEvent
@@ -15,10 +16,22 @@ MESSAGE_BYTES_MAX = 6 * 1024 * 1024 + 100
 """The longest payload of one event: a function that does not stream may send its whole result as one."""
 
 
+class OpenedBody(Protocol):
+    """A body that is read while it comes: `http1.OpenAnswer`, or what stands for it."""
+
+    async def read(self) -> bytes:
+        """The next of it, b"" at its end; raises `http1.AnswerTimeout` or `http1.EffectUnknown`."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more is wanted."""
+        ...
+
+
 class EventStreamReply:
     """`interfaces.StreamedReply` over HTTP."""
 
-    def __init__(self, answer: http1.OpenAnswer) -> None:
+    def __init__(self, answer: OpenedBody) -> None:
         self._answer = answer
         self._reader = EventStreamReader(MESSAGE_BYTES_MAX)
         self._chunks: list[bytes] = []

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 
 from peaker.app import FunctionSpec
 from peaker.clock import Clock
-from peaker.errors import DeadlineExceeded, Unavailable
+from peaker.errors import DeadlineExceeded, FunctionCrashed, Unavailable
 from peaker.functions.function_log import Report
 from peaker.functions.pool import Pool
 from peaker.functions.service import InvokeService
 from peaker.functions.starting import StartModel
 from peaker.functions.starts import Starts
+from peaker.gate.streamed_reply import EventStreamReply
 from peaker.http1_server import HttpAnswer, StreamedAnswer
 from peaker.messages import Invocation, Reply
+from peaker.testing.pieces_in_memory import PiecesInMemory
 from peaker.testing.simulated_instances import SimulatedLauncher
 from peaker.wire.invoke_api import InvokeCall, invoke_error
 
@@ -40,6 +42,20 @@ class ReportsOnly:
     def end(self, function: str, report: Report) -> None:
         """Keep what is billed."""
         self.reports.append((function, report))
+
+
+class _Caller:
+    """Who waits for an answer, and what is to happen when they leave."""
+
+    def __init__(self) -> None:
+        self._on_gone: Callable[[], object] | None = None
+
+    def set_on_gone(self, action: Callable[[], object] | None) -> None:
+        self._on_gone = action
+
+    def leave(self) -> None:
+        if self._on_gone is not None:
+            self._on_gone()
 
 
 class SimulatedFunctions:
@@ -74,30 +90,39 @@ class SimulatedFunctions:
 
     async def invoke(self, invocation: Invocation) -> Reply:
         """As `interfaces.Functions.invoke`."""
+        answer = await self._answer(invocation, _Caller())
+        assert isinstance(answer, HttpAnswer), "what is not asked for as a stream is whole"
+        return _reply(answer)
+
+    async def invoke_streaming(self, invocation: Invocation) -> EventStreamReply:
+        """As `interfaces.StreamingFunctions.invoke_streaming`."""
+        deadline_s = asyncio.get_running_loop().time() + invocation.timeout_s
+        caller = _Caller()
+        answer = await self._answer(invocation, caller, is_streaming=True)
+        if isinstance(answer, StreamedAnswer):
+            return EventStreamReply(PiecesInMemory(answer.pieces, deadline_s, on_gone=caller.leave))
+        raise invoke_error(answer.status, dict(answer.headers), answer.body) or FunctionCrashed("it is no stream.")
+
+    async def _answer(
+        self, invocation: Invocation, caller: _Caller, *, is_streaming: bool = False
+    ) -> HttpAnswer | StreamedAnswer:
         if not self.is_reachable:
             raise Unavailable("the function host cannot be reached.")
-        gone: list[Callable[[], object] | None] = [None]
-
-        def set_on_gone(action: Callable[[], object] | None) -> None:
-            gone[0] = action
-
         call = InvokeCall(
             function=invocation.function,
             qualifier=invocation.qualifier,
             request_id=invocation.request_id,
             deadline_s=invocation.timeout_s,
+            is_streaming=is_streaming,
         )
-        task = asyncio.ensure_future(self._service.answer(call, invocation.payload, set_on_gone=set_on_gone))
+        task = asyncio.ensure_future(self._service.answer(call, invocation.payload, set_on_gone=caller.set_on_gone))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         await asyncio.wait({task}, timeout=invocation.timeout_s)
         if not task.done():
-            if gone[0] is not None:
-                gone[0]()
+            caller.leave()
             raise DeadlineExceeded("no whole answer came in time.")
-        answer = task.result()
-        assert isinstance(answer, HttpAnswer), "what is not asked for as a stream is whole"
-        return _reply(answer)
+        return task.result()
 
     def close(self) -> None:
         """End all instances."""

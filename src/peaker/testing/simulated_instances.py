@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 from peaker.clock import Clock
 from peaker.errors import Unavailable
 from peaker.functions.launcher import InstanceDied, Outcome
 from peaker.functions.stream import ResponseStream
+from peaker.wire.response_stream import HTTP_INTEGRATION
 
-Handler = Callable[[Any, str], Awaitable[Any]]
-"""Takes the event and the request id, returns what JSON can hold; sleeps as long as the run is to take."""
+Handler = Callable[[Any, str], Awaitable[Any]] | Callable[[Any, str], AsyncGenerator[bytes, None]]
+"""Takes the event and the request id, returns what JSON can hold; sleeps as long as the run is to take.
+
+One that streams is an async generator of the bytes it writes; where nobody asked for a stream its result is their text.
+"""
 
 
 class Exits(Exception):  # noqa: N818 - what it makes the instance do
@@ -52,7 +57,7 @@ class SimulatedInstance:
         deadline_s: float,
         headers: Mapping[str, str] | None = None,  # noqa: ARG002 - as in the interface
         cold: bool = False,
-        stream: ResponseStream | None = None,  # noqa: ARG002 - what it answers is one result, which is allowed
+        stream: ResponseStream | None = None,
     ) -> Outcome:
         """As `Instance.run`."""
         assert self._running is None, f"{self.name} is used twice at once"
@@ -60,11 +65,13 @@ class SimulatedInstance:
         assert not self.is_frozen, f"{self.name} is used while frozen"
         self.invocations += 1
         begun_s = self._clock.now_s()
-        task = self._running = asyncio.ensure_future(self._handler(json.loads(payload), request_id))
+        task = self._running = asyncio.ensure_future(self._called(json.loads(payload), request_id, stream))
         try:
             await asyncio.wait({task}, timeout=max(0.0, deadline_s - begun_s))
         finally:
             self._running = None
+            if stream is not None:
+                stream.finish()
         duration_ms = (self._clock.now_s() - begun_s) * 1000
         if not task.done():
             task.cancel()
@@ -74,6 +81,23 @@ class SimulatedInstance:
         if task.cancelled():
             raise _death("signal: killed", out_of_memory=False)
         return self._outcome(task, cold=cold, duration_ms=duration_ms)
+
+    async def _called(self, event: Any, request_id: str, stream: ResponseStream | None) -> Any:
+        made = self._handler(event, request_id)
+        if not isinstance(made, AsyncGenerator):
+            return await made
+        async with contextlib.aclosing(made) as pieces:
+            if stream is None:
+                return b"".join([piece async for piece in pieces]).decode()
+            source = _Written()
+            stream.connect(source)
+            stream.begin(HTTP_INTEGRATION)
+            async for piece in pieces:
+                await source.may_write.wait()
+                if source.is_gone:
+                    break
+                stream.feed(piece)
+        return _STREAMED
 
     def when_free(self, done: Callable[[], None]) -> None:
         """As `Instance.when_free`."""
@@ -109,7 +133,7 @@ class SimulatedInstance:
         else:
             payload, function_error = task.result(), ""
         return Outcome(
-            payload=json.dumps(payload).encode(),
+            payload=b"" if payload is _STREAMED else json.dumps(payload).encode(),
             function_error=function_error,
             cold=cold,
             init_ms=self.init_ms,
@@ -126,6 +150,29 @@ class SimulatedInstance:
     def _tell_exit(self) -> None:
         if self.on_exit is not None:
             self.on_exit(self)
+
+
+_STREAMED = object()
+"""Stands for the result of what has been written to a stream."""
+
+
+class _Written:
+    """The source of a stream: an app that ends its response as soon as nobody reads it."""
+
+    def __init__(self) -> None:
+        self.may_write = asyncio.Event()
+        self.may_write.set()
+        self.is_gone = False
+
+    def pause(self) -> None:
+        self.may_write.clear()
+
+    def resume(self) -> None:
+        self.may_write.set()
+
+    def tell_gone(self) -> None:
+        self.is_gone = True
+        self.may_write.set()
 
 
 def _death(how: str, *, out_of_memory: bool) -> InstanceDied:

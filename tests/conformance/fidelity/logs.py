@@ -7,7 +7,18 @@ import math
 import re
 
 from fidelity.registry import Answer, Endpoint, behaviour, forget_instance, invoke
-from fidelity.sources import BILLING, BOOTSTRAP, EXECUTION, INVOKE, LOG_CODE, LOG_EVENTS, LOG_FORMATS, LOGGING, TROUBLE
+from fidelity.sources import (
+    BILLING,
+    BOOTSTRAP,
+    EXCEPTIONS,
+    EXECUTION,
+    INVOKE,
+    LOG_CODE,
+    LOG_EVENTS,
+    LOG_FORMATS,
+    LOGGING,
+    TROUBLE,
+)
 
 AREA = "Logs"
 REPORT = (
@@ -113,7 +124,12 @@ def log_timed_out(endpoint: Endpoint) -> None:
     form = rf"\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z {answer.request_id} Task timed out after 1\.00 seconds"
     assert any(re.fullmatch(form, line) for line in answer.log), answer.log
     assert report(answer)["status"] == "\tStatus: timeout"
-    assert abs(float(report(answer)["duration"]) - 1000) < 100
+    assert float(report(answer)["duration"]) == 1000.0, report(answer)[0]
+
+
+@behaviour(AREA, "The report of a handler's own exception has no status: the runtime goes on.", source=EXCEPTIONS)
+def log_exception_report(endpoint: Endpoint) -> None:
+    assert report(invoke(endpoint, do="raise", text="A1"))["status"] == ""
 
 
 @behaviour(AREA, "The end of a runtime is logged, and its report has `Status: error` and the type.", source=LOG_EVENTS)
