@@ -131,7 +131,7 @@ async def drive(connections: list[Connection], rate: float, seconds: float, chan
 
 
 async def measure(workers: RunningWorkers, seconds: float, seed: int) -> Outcome:
-    async with stand_in_host(workers.state.invoke_socket):
+    async with stand_in_host(workers.state.invoke_socket_of(1)):
         connections = await pinned(workers, CONNECTIONS)
         await asyncio.sleep(0.1)
         before = workers.usage().counters

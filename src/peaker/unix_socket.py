@@ -45,8 +45,19 @@ class UnixListener:
             return  # The whole state directory may be gone already.
 
 
+def is_listened_on(path: Path) -> bool:
+    """A process takes connections there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.setblocking(False)
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 def link_newest(link: Path, target: Path) -> None:
-    """Let `link` lead to `target` beside it, in one step; names end in the number of a generation, and the highest wins.
+    """Let `link` lead to `target` beside it, in one step; names end in the number of a generation: the highest wins.
 
     So a host of an outgoing generation that is started again does not take the name from the newer one.
 
@@ -62,6 +73,12 @@ def link_newest(link: Path, target: Path) -> None:
         fresh.replace(link)
     except OSError as error:
         raise ListenError(f"the link cannot be made: {error.strerror or error}.", where=str(link)) from error
+
+
+def unlink_if_leads_to(link: Path, target: Path) -> None:
+    """Remove `link` unless it leads to somebody else by now."""
+    if link.is_symlink() and link.readlink() == Path(target.name):
+        link.unlink(missing_ok=True)
 
 
 def _number(path: Path) -> int:

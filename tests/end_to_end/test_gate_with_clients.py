@@ -123,7 +123,7 @@ async def with_functions(workers: RunningWorkers, answer: Answering, script: Cal
         finally:
             writer.close()
 
-    server = await asyncio.start_unix_server(serve, str(workers.state.invoke_socket))
+    server = await asyncio.start_unix_server(serve, str(workers.state.invoke_socket_of(1)))
     try:
         await script()
     finally:

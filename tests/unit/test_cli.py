@@ -87,11 +87,52 @@ def test_check_without_importing_needs_no_app(capsys: pytest.CaptureFixture[str]
     assert call(capsys, "check", "--config", config)[0] == 2
 
 
-def test_settings_without_an_app_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    (tmp_path / "peaker.toml").write_text('[[function]]\nname = "f"\nhandler = "not.there:f"\n')
+def test_settings_with_nothing_to_run_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "peaker.toml").write_text('[app]\nname = "shop"\n')
     code, out, err = call(capsys, "check", "--config", str(tmp_path / "peaker.toml"), "--no-import")
     assert (code, out) == (2, "")
-    assert "[app] web is not set" in err
+    assert "there is neither [app] web nor a [[function]]" in err
+
+
+def test_functions_alone_are_enough(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "peaker.toml").write_text('[[function]]\nname = "f"\nhandler = "not.there:f"\n')
+    code, out, _ = call(capsys, "check", "--config", str(tmp_path / "peaker.toml"), "--no-import")
+    assert code == 0
+    assert "servers: none, for there is no web app" in out
+    assert "function f: not.there:f" in out
+
+
+def test_check_says_that_one_server_stays_whatever_count_min_says(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "peaker.toml").write_text('[app]\nweb = "not.there:app"\n[servers]\ncount_min = 0\n')
+    _, out, _ = call(capsys, "check", "--config", str(tmp_path / "peaker.toml"), "--no-import")
+    assert "servers: 1 to 1" in out
+    assert "count_min = 0: here one stays, for it holds the gate" in out
+
+
+def test_check_tells_of_a_lifespan_that_fails(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "broken_start.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    await receive()\n"
+        "    await send({'type': 'lifespan.startup.failed', 'message': 'the cellar is locked'})\n"
+    )
+    (tmp_path / "peaker.toml").write_text('[app]\nweb = "broken_start:app"\n')
+    code, _, err = call(capsys, "check", "--config", str(tmp_path / "peaker.toml"))
+    assert code == 2
+    assert "lifespan start-up failed: the cellar is locked" in err
+
+
+def test_check_waits_for_a_lifespan_no_longer_than_a_worker_may_take(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "slow_start_app.py").write_text(
+        "import asyncio\nasync def app(scope, receive, send):\n    await asyncio.Event().wait()\n"
+    )
+    (tmp_path / "peaker.toml").write_text('[app]\nweb = "slow_start_app:app"\n[servers]\nstart_s_max = 1.5\n')
+    code, _, err = call(capsys, "check", "--config", str(tmp_path / "peaker.toml"))
+    assert code == 2
+    assert "did not import and start within servers.start_s_max = 1.5 s" in err
 
 
 def test_check_lists_the_function_of_the_app_only_where_it_may_run(

@@ -29,11 +29,12 @@ from peaker.settings import Settings
 @click.option("--no-import", is_flag=True, help="Do not import the app and its handlers.")
 @json_option
 def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -> None:
-    """Check the settings, import the app, and show where each route may run and why.
+    """Check the settings, import and start the app, and show where each route may run and why.
 
     Refused are unknown keys, wrong values, a declared placement that breaks a limit, resources that could be
-    overbooked, time-outs that do not line up, layers and programs that are not there, and targets that do not import.
-    Exit code 2 then, with the file and line where the value stands.
+    overbooked, time-outs that do not line up, layers and programs that are not there, targets that do not import, and
+    a lifespan start-up that fails or takes longer than servers.start_s_max (it is run once and ended again). Exit code
+    2 then, with the file and line where the value stands.
 
     \b
     Examples:
@@ -44,7 +45,7 @@ def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -
     settings = find_settings(config, stage)
     check_settings(settings)
     if not no_import:
-        import_all(settings)
+        import_all(settings, start=True)
     found = _found(settings)
     if as_json:
         present.data(found)
@@ -54,11 +55,11 @@ def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -
 
 def check_settings(settings: Settings) -> None:
     """Everything that can be refused before a process is started; raises SettingsError."""
-    if not settings.app.web:
+    if not settings.app.web and not settings.function:
         raise SettingsError(
-            "[app] web is not set, so there is nothing to serve.",
+            "there is neither [app] web nor a [[function]], so there is nothing to run.",
             where="settings",
-            remedy='Name the ASGI or WSGI app as web = "module:attribute"; event handlers alone are not enough.',
+            remedy='Name the ASGI or WSGI app as web = "module:attribute", or declare a function.',
         )
     workers = worker_count(settings)
     check_consistency(settings, workers)
@@ -85,6 +86,7 @@ def _found(settings: Settings) -> dict[str, Any]:
         "app": settings.app.name,
         "stage": settings.stage,
         "directory": settings.directory,
+        "has_web": bool(settings.app.web),
         "servers": {
             "count_min": servers.count_min,
             "count_max": servers.count_max,
@@ -98,9 +100,18 @@ def _found(settings: Settings) -> dict[str, Any]:
             if not spec.web or settings.app.spill
         ],
         "routes": [
-            {"route": line.route, "placement": line.placement, "reason": line.reason} for line in explain(settings)
+            {"route": line.route, "placement": line.placement, "reason": line.reason}
+            for line in (explain(settings) if settings.app.web else ())
         ],
     }  # fmt: skip
+
+
+def servers_line(servers: dict[str, Any], *, has_web: bool) -> str:
+    """How many there may be, and why never none where there is a web app."""
+    if not has_web:
+        return "  servers: none, for there is no web app"
+    line = f"  servers: {max(1, servers['count_min'])} to {servers['count_max']}; workers of each: {servers['workers']}"
+    return line + ("" if servers["count_min"] else " (count_min = 0: here one stays, for it holds the gate)")
 
 
 def _what_runs(spec: FunctionSpec) -> str:
@@ -111,8 +122,8 @@ def _text(found: dict[str, Any], *, imported: bool) -> str:
     servers = found["servers"]
     stage = f", stage {found['stage']}" if found["stage"] else ""
     lines = [
-        f"{found['app']}{stage}: the settings are right" + ("; the app imports" if imported else ""),
-        f"  servers: {servers['count_min']} to {servers['count_max']}; workers of each: {servers['workers']}",
+        f"{found['app']}{stage}: the settings are right" + ("; the app imports and starts" if imported else ""),
+        servers_line(servers, has_web=found["has_web"]),
     ]
     lines += [
         f"  function {function['name']}: {function['target']}, {function['memory_mb']} MB, "
@@ -121,6 +132,8 @@ def _text(found: dict[str, Any], *, imported: bool) -> str:
     ]
     if found["secrets"]:
         lines.append(f"  secrets, all there: {', '.join(found['secrets'])}")
+    if not found["routes"]:
+        return "\n".join(lines)
     rows = [["route", "placement", "because"]]
     rows += [[route["route"], route["placement"], route["reason"]] for route in found["routes"]]
     lines += ["", present.table(rows)]

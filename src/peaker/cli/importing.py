@@ -1,46 +1,58 @@
 """Importing an app as its workers will: in a process of its own, with the variables of its settings.
 
-`python -P -m peaker.cli.importing` reads settings as JSON from standard input, and writes to standard output what is
-wrong with the first target that does not import.
+`python -P -m peaker.cli.importing [--start]` reads settings as JSON from standard input, and writes to standard output
+what is wrong with the first target that does not import, or with the lifespan of the web app.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
 
-from peaker.app import environment, functions, load_target, load_web
-from peaker.errors import AppImportError
+from peaker.app import ASGIApp, environment, functions, load_target, load_web
+from peaker.errors import AppImportError, AppStartError
 from peaker.functions.layers import python_folders
 from peaker.secret_values import read_secrets, without_secrets
 from peaker.settings import Settings
 
+START_FAILED = 3
+"""Exit code of the child whose web app imports and does not start."""
 
-def import_all(settings: Settings) -> None:
-    """Import the web app and every handler.
+
+def import_all(settings: Settings, *, start: bool = False) -> None:
+    """Import the web app and every handler; with `start`, also run the web app's lifespan start-up and shutdown.
 
     Raises:
         AppImportError: names the target and the import error.
+        AppStartError: the lifespan start-up failed, or all together took longer than servers.start_s_max.
         SettingsError: a secret is missing.
     """
     secrets = read_secrets(settings, os.environ)
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "peaker.cli.importing"],
+            [sys.executable, "-P", "-m", "peaker.cli.importing", *(["--start"] if start else [])],
             input=settings.to_json().encode(),
             stdout=subprocess.PIPE,
-            env={**os.environ, **environment(settings), **secrets},
+            # A breakpoint() at import is for the worker, which has the terminal.
+            env={**os.environ, **environment(settings), **secrets, "PYTHONBREAKPOINT": "0"},
             cwd=settings.directory,
             check=False,
             timeout=settings.servers.start_s_max,
         )
     except subprocess.TimeoutExpired as error:
-        raise AppImportError(
-            f"the app did not import within servers.start_s_max = {settings.servers.start_s_max:g} s."
-        ) from error
+        doing, kind = ("import and start", AppStartError) if start else ("import", AppImportError)
+        limit_s = settings.servers.start_s_max
+        late = kind(f"the app did not {doing} within servers.start_s_max = {limit_s:g} s.")
+        late.exit_code = AppImportError.exit_code
+        raise late from error
     if done.returncode:
         reason = without_secrets(done.stdout.decode(errors="replace").strip(), secrets)
+        if done.returncode == START_FAILED:
+            failed = AppStartError(reason)
+            failed.exit_code = AppImportError.exit_code
+            raise failed
         raise AppImportError(reason or f"the app ended the process while it was imported: status {done.returncode}.")
 
 
@@ -51,17 +63,28 @@ def main() -> int:
     result = os.dup(1)
     os.dup2(2, 1)
     try:
-        if settings.app.web:
-            load_web(settings)
+        web = load_web(settings) if settings.app.web else None
         installed = sys.path[:]
         for spec in functions(settings):
             if not (spec.web or spec.is_provided):
                 sys.path[:] = [settings.directory, *python_folders(spec.layers), *installed]
                 load_target(spec.target, settings.directory)
-    except AppImportError as error:
+        if web is not None and "--start" in sys.argv[1:]:
+            asyncio.run(_start_and_stop(web, settings))
+    except (AppImportError, AppStartError) as error:
         os.write(result, str(error).encode())
-        return AppImportError.exit_code
+        return START_FAILED if isinstance(error, AppStartError) else AppImportError.exit_code
     return 0
+
+
+async def _start_and_stop(web: ASGIApp, settings: Settings) -> None:
+    from peaker.servers.lifespan import Lifespan
+    from peaker.servers.serving import uvicorn_config
+
+    lifespan = Lifespan(uvicorn_config(web, settings))
+    await lifespan.start()
+    if not await lifespan.stop(settings.servers.drain_s_max):
+        raise AppStartError("the app's lifespan shutdown failed, or took longer than servers.drain_s_max.")
 
 
 if __name__ == "__main__":

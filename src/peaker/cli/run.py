@@ -3,92 +3,231 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from peaker.app import find_settings, worker_count
 from peaker.cli import present
 from peaker.cli.check import check_settings
+from peaker.cli.development import Watch, for_development, names, reload_on_save, watched_files
+from peaker.cli.importing import import_all
 from peaker.cli.options import settings_options, state_of, state_option
 from peaker.cli.profile import export_lines
+from peaker.errors import AppImportError, AppStartError, PeakerError, SettingsError
 from peaker.policy.placement import explain
+from peaker.policy.supervision import Kind
 from peaker.settings import Settings, replaced
 from peaker.state import StateDirectory
 
 if TYPE_CHECKING:
+    from peaker.engines.local.hand_over import Predecessor
     from peaker.engines.local.supervisor import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The options of one `peaker run`; a reload reads the settings again with the same."""
+
+    config: str | None
+    stage: str
+    state: Path | None
+    listen: str | None
+    dev: bool
+    spill: bool
+
+    def settings(self) -> Settings:
+        """Read and checked; raises SettingsError."""
+        settings = find_settings(self.config, self.stage)
+        if self.listen is not None:
+            settings = replaced(settings, "app.listen", self.listen, where="--listen")
+        if self.dev:
+            settings = for_development(settings, spill=self.spill and settings.app.spill)
+        check_settings(settings)
+        return settings
+
+    def watch(self, settings: Settings) -> Watch:
+        """The files of code and settings."""
+        return Watch(lambda: watched_files(Path(settings.directory), self.config, settings.app.env_file))
+
+    async def new_settings(self) -> Settings:
+        """For a reload: also imports everything once, so that what is wrong is said once."""
+        settings = self.settings()
+        await asyncio.to_thread(import_all, settings)
+        return settings
 
 
 @click.command("run")
 @settings_options
 @state_option
 @click.option("--listen", metavar="ADDRESS", help="Serve here instead of app.listen, e.g. 0.0.0.0:8000 or [::1]:0.")
-def command(*, config: str | None, stage: str, state: Path | None, listen: str | None) -> None:
+@click.option("--take-over", is_flag=True, help="Replace a running supervisor; the app does not notice.")
+@click.option("--dev", is_flag=True, help="For development: one worker, reload on save, breakpoints, access log.")
+@click.option("--spill", is_flag=True, help="With --dev: let requests leave the worker, as app.spill says.")
+def command(*, take_over: bool, **options: Any) -> None:
     """Run the app: servers take the baseline, functions the peaks.
 
     Runs until SIGTERM or Ctrl-C, then lets running requests finish for at most servers.drain_s_max seconds; a second
-    Ctrl-C ends everything at once. If this command is killed, the app serves on for servers.orphan_s_max seconds, and
-    `peaker run` takes it over where it stands.
+    Ctrl-C ends everything at once. SIGHUP reloads code and settings, as `peaker reload` does. If this command is
+    killed, the app serves on for servers.orphan_s_max seconds, and `peaker run` takes it over where it stands; with
+    --take-over it also replaces one that lives, for instance by a newer Peaker.
+
+    With --dev there is one worker, which has the terminal: breakpoint() works, and nothing that stands in a debugger
+    is timed out. Saving a file of code or settings reloads; code that does not import leaves what ran before serving.
 
     \b
     Examples:
       peaker run
       peaker run --config examples/streaming/peaker.toml --listen 127.0.0.1:0
       peaker run --stage prod --state /var/lib/shop
+      peaker run --dev
+      pip install -U peaker && peaker run --take-over
     """  # noqa: D301
-    settings = find_settings(config, stage)
-    if listen is not None:
-        settings = replaced(settings, "app.listen", listen, where="--listen")
-    check_settings(settings)
+    chosen = Chosen(**options)
+    if chosen.spill and not chosen.dev:
+        raise click.UsageError("--spill goes with --dev; else app.spill = true says so.")
+    if chosen.dev and take_over:
+        raise click.UsageError("--dev does not take over.")
+    settings = chosen.settings()
     present.log_to_stderr()
-    asyncio.run(_run(settings, state_of(settings, state).root))
+    root = state_of(settings, chosen.state).root
+    if chosen.dev:
+        asyncio.run(_develop(chosen, settings, root))
+    else:
+        asyncio.run(_run(chosen, settings, root, take_over=take_over))
 
 
-async def _run(settings: Settings, root: Path) -> None:
+async def _run(chosen: Chosen, settings: Settings, root: Path, *, take_over: bool) -> None:
     from peaker.clock import SystemClock
+    from peaker.engines.local.hand_over import ask_to_hand_over
     from peaker.engines.local.state_dir import LockedState
     from peaker.engines.local.supervisor import Supervisor
+    from peaker.engines.local.takeover import is_anything_running
 
+    predecessor = await ask_to_hand_over(StateDirectory(root), settings) if take_over else None
     locked = LockedState(root)
     try:
-        supervisor = await Supervisor.open(locked, settings, SystemClock())
-        loop = asyncio.get_running_loop()
-        # A closed terminal (SIGHUP) stops the app as Ctrl-C does; only a killed supervisor leaves it running.
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, supervisor.stop)
-        announcing = asyncio.create_task(_announce(supervisor, settings, root))
-        try:
-            await supervisor.run()
-        finally:
-            announcing.cancel()
-            await asyncio.wait([announcing])
-        present.say("peaker: stopped")
+        if not chosen.dev and not is_anything_running(locked.state):
+            await asyncio.to_thread(import_all, settings)
+        supervisor = await Supervisor.open(
+            locked,
+            settings,
+            SystemClock(),
+            new_settings=chosen.new_settings,
+            listeners=predecessor.listeners if predecessor is not None else {},
+            is_development=chosen.dev,
+        )
+        await _supervise(supervisor, chosen, root, predecessor)
     finally:
         locked.close()
 
 
-async def _announce(supervisor: Supervisor, settings: Settings, root: Path) -> None:
+async def _supervise(supervisor: Supervisor, chosen: Chosen, root: Path, predecessor: Predecessor | None) -> None:
+    """Until it has stopped, or was replaced."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.stop)
+    beside = {loop.create_task(_announce(supervisor, root))}
+    if predecessor is not None:
+        beside.add(loop.create_task(_dismiss(predecessor, supervisor)))
+    if chosen.dev:
+        watch = chosen.watch(supervisor.launch.settings)
+        beside.add(loop.create_task(reload_on_save(watch, supervisor.reload)))
+    had_terminal = _has_terminal()
+
+    def hung_up() -> None:
+        # A closed terminal stops the app, as Ctrl-C does; a signal that somebody has sent reloads it.
+        if had_terminal and not _has_terminal():
+            supervisor.stop()
+        else:
+            beside.add(loop.create_task(_reload(supervisor)))
+
+    loop.add_signal_handler(signal.SIGHUP, hung_up)
+    try:
+        await supervisor.run()
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
+    if supervisor.was_replaced:
+        present.say(f"peaker: pid {supervisor.successor_pid} has taken over")
+    else:
+        present.say("peaker: stopped")
+
+
+async def _develop(chosen: Chosen, settings: Settings, root: Path) -> None:
+    """As `_run`, but an app that does not start is said and started again when something is saved."""
+    while True:
+        watch = chosen.watch(settings)
+        try:
+            await asyncio.to_thread(import_all, settings)
+            return await _run(chosen, settings, root, take_over=False)
+        except (AppImportError, AppStartError) as error:
+            present.error(error)
+        settings = await _settings_when_saved(chosen, watch)
+
+
+async def _settings_when_saved(chosen: Chosen, watch: Watch) -> Settings:
+    while True:
+        present.say("peaker: waiting for a change")
+        present.say(f"peaker: {names(await watch.changed())} changed")
+        try:
+            return chosen.settings()
+        except SettingsError as error:
+            present.error(error)
+
+
+async def _dismiss(predecessor: Predecessor, supervisor: Supervisor) -> None:
+    await supervisor.has_looked()
+    await predecessor.dismiss()
+
+
+async def _reload(supervisor: Supervisor) -> None:
+    try:
+        await supervisor.reload()
+    except PeakerError as error:
+        present.error(error)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.tcgetpgrp(0)
+    except OSError:
+        return False
+    return True
+
+
+async def _announce(supervisor: Supervisor, root: Path) -> None:
+    settings = supervisor.launch.settings
     app_url, ops_url, lambda_endpoint = supervisor.urls
     verb = "takes over" if supervisor.took_over else "starts"
     present.say(f"peaker: {verb} {settings.app.name}, generation {supervisor.launch.generation}; state in {root}")
     await supervisor.settled()
     if not supervisor.is_settled:
         return
-    workers = worker_count(settings)
-    servers = len(await supervisor.servers())
-    present.say(f"peaker: servers: {servers} of at most {settings.servers.count_max}; workers of each: {workers}")
-    for line in [*placement_lines(settings), *functions_lines(supervisor)]:
+    servers = await supervisor.servers()
+    for line in [*servers_lines(settings, len(servers)), *functions_lines(supervisor)]:
         present.say(f"peaker: {line}")
     present.say(f"peaker: ops on {ops_url}" + (f", Lambda endpoint {lambda_endpoint}" if lambda_endpoint else ""))
     if lambda_endpoint:
         present.say("peaker: for `aws --profile peaker lambda ...` and boto3:")
         for line in export_lines(StateDirectory(root)):
             present.say(f"  {line}")
-    present.say(f"peaker: serving {app_url}")
+    present.say(f"peaker: serving {app_url or lambda_endpoint}")
+
+
+def servers_lines(settings: Settings, servers: int) -> list[str]:
+    """How many there are, and where routes may run."""
+    if not settings.app.web:
+        return ["servers: none, for there is no web app"]
+    low = "" if settings.servers.count_min else "; count_min = 0, but one stays, for it holds the gate"
+    line = f"servers: {servers} of at most {settings.servers.count_max}{low}; workers of each: {worker_count(settings)}"
+    return [line, *placement_lines(settings)]
 
 
 def placement_lines(settings: Settings) -> list[str]:
@@ -100,7 +239,7 @@ def placement_lines(settings: Settings) -> list[str]:
 
 def functions_lines(supervisor: Supervisor) -> list[str]:
     """What the function host told: how instances of each function are started, and why not better."""
-    host = next((member for member in supervisor.members if member.name == "host"), None)
+    host = next((member for member in supervisor.members if member.role.kind is Kind.HOST), None)
     if host is None:
         return ["functions: none, for app.spill is off"]
     lines = []

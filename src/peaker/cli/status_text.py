@@ -25,12 +25,15 @@ def _head(found: dict[str, Any]) -> list[str]:
     lines = [f"{found['app']}{stage}: {found['status']}, generation {found['generation']}"]
     if found["status"] == "stopped":
         return [*lines, "  start it with `peaker run`; below is what the last run counted"]
-    lines += [f"  app         {found['app_url']}", f"  ops         {found['ops_url']}"]
+    if found["app_url"]:
+        lines.append(f"  app         {found['app_url']}")
+    lines.append(f"  ops         {found['ops_url']}")
     if found["lambda_endpoint"]:
         lines.append(f"  lambda      {found['lambda_endpoint']}  (`peaker profile` leads boto3 and the AWS CLI there)")
     servers = found["servers"]
     lines.append(f"  supervisor  {alive}")
-    lines.append(f"  servers     {servers['count']} ({max(1, servers['count_min'])} to {servers['count_max']})")
+    if found["app_url"]:
+        lines.append(f"  servers     {servers['count']} ({max(1, servers['count_min'])} to {servers['count_max']})")
     return lines
 
 

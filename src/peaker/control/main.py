@@ -35,6 +35,7 @@ from peaker.meter.work import open_work_table
 from peaker.settings import Settings
 from peaker.shared_table import SharedTable
 from peaker.state import StateDirectory
+from peaker.unix_socket import is_listened_on
 
 CONNECTIONS_MAX = 256
 STUCK_MS = HEARTBEAT_MS_MAX * 20
@@ -155,6 +156,8 @@ class Control:
             _logger.error("the meter cannot keep its last reading: %s", error, extra={"action": "meter"})  # noqa: TRY400
 
     def _is_ready(self) -> bool:
+        if not self._settings.app.web:
+            return is_listened_on(self._state.invoke_socket)
         now_ms = int(self._clock.now_s() * 1000)
         return is_any_worker_ready(self._slots, now_ms)
 

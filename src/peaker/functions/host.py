@@ -41,7 +41,7 @@ from peaker.policy.resources import instances_allowed
 from peaker.secret_values import given_secrets, without_secrets
 from peaker.settings import Settings
 from peaker.state import StateDirectory
-from peaker.unix_socket import UnixListener, link_newest
+from peaker.unix_socket import UnixListener, link_newest, unlink_if_leads_to
 
 EXIT_CUT_SHORT = 1
 EXIT_APP_FAILED = 3
@@ -135,6 +135,7 @@ class FunctionHost:
             self._control.set_status(Status.DRAINING)
             return await self._drain(front)
         finally:
+            unlink_if_leads_to(self._state.invoke_socket, private.path)
             private.close()
 
     def _endpoint_url(self) -> str:

@@ -37,8 +37,11 @@ class Child:
         environment: Mapping[str, str],
         directory: Path,
         descriptors: Sequence[int] = (),
+        has_terminal: bool = False,
     ) -> Child:
         """Start a process in a session of its own, so that a terminal's Ctrl-C reaches the supervisor alone.
+
+        With `has_terminal` it stays in this session and reads this process's standard input: a debugger needs both.
 
         Raises:
             PeakerError: it could not be started.
@@ -46,11 +49,11 @@ class Child:
         try:
             popen = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=None if has_terminal else subprocess.DEVNULL,
                 env=environment,
                 cwd=directory,
                 pass_fds=descriptors,
-                start_new_session=True,
+                start_new_session=not has_terminal,
             )
         except OSError as error:
             raise PeakerError(f"a process could not be started: {error}.", where=command[0]) from error

@@ -22,6 +22,8 @@ from peaker.policy import supervision
 from peaker.policy.supervision import STOP_ORDER, Kind, Role
 from peaker.settings import Settings
 
+DEBUGGED_S_MAX = 86_400.0
+
 _logger = logging.getLogger("peaker.supervisor")
 
 
@@ -73,6 +75,11 @@ class Crew:
             return False
         roles = {member.role for member in self.members if member.generation == self.launch.generation}
         return roles == set(self.wanted(self.launch)) and all(member.status is Status.READY for member in self.members)
+
+    @property
+    def _drain_s_max(self) -> float:
+        """A worker ends its drain by itself; one whose loop is stopped in a debugger is left alone."""
+        return DEBUGGED_S_MAX if self.launch.is_development else self.settings.servers.drain_s_max
 
     def wanted(self, launch: Launch) -> tuple[Role, ...]:
         """Roles of one generation."""
@@ -144,7 +151,7 @@ class Crew:
 
     def _drain_unwanted(self, wanted: tuple[Role, ...], now_s: float) -> None:
         incoming = self.reload.generation if self.reload is not None and self.reload.is_begun else None
-        drain_s_max = self.settings.servers.drain_s_max
+        drain_s_max = self._drain_s_max
         for member in self.members:
             if member.is_draining or member.generation == incoming:
                 continue
@@ -176,7 +183,7 @@ class Crew:
         oldest = next((member for member in workers if member.generation == self.launch.generation), None)
         if oldest is not None:
             reload.gave_way.add(oldest.role)
-            oldest.drain(now_s + self.settings.servers.drain_s_max + KILL_GRACE_S)
+            oldest.drain(now_s + self._drain_s_max + KILL_GRACE_S)
 
     def _is_filled(self, role: Role, launch: Launch) -> bool:
         """Also while a draining host or control is still there: an heir of the same generation waits for its end.

@@ -94,6 +94,8 @@ class Launch:
     generation: int
     listeners: Listeners
     modules: Mapping[Kind, str] = field(default_factory=lambda: MODULES)
+    is_development: bool = False
+    """Workers have the terminal, for debuggers; nothing that is stopped in one is killed for being slow."""
     secrets: Mapping[str, str] = field(init=False, repr=False)
     """Read when the generation begins; `dataclasses.replace` reads them again."""
 
@@ -125,6 +127,7 @@ class Launch:
             environment=self._environment(role.kind),
             directory=Path(self.settings.directory),
             descriptors=[listener.fileno()] if listener is not None else [],
+            has_terminal=self.is_development and role.kind is Kind.WORKER,
         )
 
     def _environment(self, kind: Kind) -> dict[str, str]:

@@ -25,6 +25,7 @@ from peaker.policy.supervision import Kind
 from peaker.settings import Settings
 from peaker.shared_table import SharedTable
 from peaker.state import StateDirectory
+from peaker.unix_socket import is_listened_on
 
 PERCENTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 HOST_ANSWER_S_MAX = 2.0
@@ -129,10 +130,10 @@ def _metered(metered: Metered) -> dict[str, Any]:
 
 
 def overall_status(app: RunningApp) -> str:
-    """`ready` once a worker serves; `starting`, `draining` or `stopped` otherwise."""
+    """`ready` once a worker serves, or without a web app the function host; else `starting`, `draining`, `stopped`."""
     alive = [p for p in app.record.processes if started_ticks(p.pid) == p.started_ticks]
     rows = [app.slots.get(process.row, "status") for process in alive if process.row is not None]
-    if WorkerStatus.READY in rows:
+    if WorkerStatus.READY in rows or (alive and not app.record.app_url and is_listened_on(app.state.invoke_socket)):
         return "ready"
     if not alive:
         return "starting" if app.is_supervised and app.record.processes else "stopped"

@@ -53,8 +53,9 @@ class RunRecord:
     processes: tuple[ProcessRecord, ...] = ()
 
     def process(self, kind: str) -> ProcessRecord | None:
-        """The first process of this kind."""
-        return next((process for process in self.processes if process.kind == kind), None)
+        """The process of this kind, that of the current generation where there are several."""
+        found = [process for process in self.processes if process.kind == kind]
+        return max(found, key=lambda process: process.generation == self.generation, default=None)
 
 
 class LockedState:

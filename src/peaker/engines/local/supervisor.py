@@ -102,6 +102,7 @@ class Supervisor(Fleet):
         *,
         new_settings: NewSettings | None = None,
         listeners: Mapping[Kind, socket.socket] = MappingProxyType({}),
+        is_development: bool = False,
     ) -> Supervisor:
         """Start fresh or take over, whichever the state directory calls for; nothing is started yet.
 
@@ -121,7 +122,7 @@ class Supervisor(Fleet):
             generation = before.generation + 1 if before else 1
             servers = supervision.servers_at_least(settings)
             locked.write_settings(generation, settings.to_json())
-        launch = Launch(settings, locked.state, generation, opened, modules)
+        launch = Launch(settings, locked.state, generation, opened, modules, is_development=is_development)
 
         async def same_again() -> Settings:
             return settings
@@ -174,6 +175,16 @@ class Supervisor(Fleet):
             await self._progress.wait_for(lambda: self.is_settled or self._is_stopping)
         if self._start_error is not None:
             raise self._start_error
+
+    @property
+    def was_replaced(self) -> bool:
+        """It ends because another supervisor has taken over."""
+        return self._succession.is_done
+
+    @property
+    def successor_pid(self) -> int:
+        """Who has taken over; 0 without one."""
+        return self._succession.successor_pid
 
     async def has_looked(self) -> None:
         """Wait until run.json says that the app is supervised by this process."""

@@ -13,7 +13,7 @@ from peaker.control_socket import CommandRefused, ControlClient, ControlUnavaila
 from peaker.engines.local.child import Child
 from peaker.engines.local.generations import differences
 from peaker.engines.local.member import Member
-from peaker.engines.local.state_dir import LockedState, ProcessRecord, RunRecord, read_run
+from peaker.engines.local.state_dir import LockedState, ProcessRecord, RunRecord, read_run, started_ticks
 from peaker.errors import StateError
 from peaker.policy.supervision import Kind, Role
 from peaker.settings import Settings
@@ -36,6 +36,13 @@ class Found:
     def is_running(self) -> bool:
         """Something is there to be taken over."""
         return bool(self.members)
+
+
+def is_anything_running(state: StateDirectory) -> bool:
+    """A process of run.json lives; raises StateError where that cannot be read."""
+    record = read_run(state)
+    processes = record.processes if record is not None else ()
+    return any(started_ticks(process.pid) == process.started_ticks for process in processes)
 
 
 async def find_running(
