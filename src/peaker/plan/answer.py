@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +32,8 @@ PARTS = {kind: index for index, kind in enumerate(Kind)}
 
 FACTORS = tuple(2.0 ** (step / 2) for step in range(1, 15))
 """How far a figure is moved to find where the answer turns: up to 128 times, and down to a 128th."""
+
+CENT = 0.01
 
 UNSURE = 0.3
 """How far each figure is moved to see whether the answer holds."""
@@ -73,11 +75,11 @@ class Dollars:
 
 
 def quick_dollars(
-    case: Case, table: PriceTable, possible: frozenset[Architecture], load: Load | None = None
+    case: Case, table: PriceTable, possible: Mapping[Architecture, float], load: Load | None = None
 ) -> Dollars:
     """Servers for the peak, functions behind a function URL and the best fixed hybrid, by Erlang's formulas.
 
-    `possible` are the architectures that met all needs when they were simulated.
+    `possible` are the architectures that met all needs when they were simulated, each with a factor on its dollars.
     """
     load = load or load_of(case)
     found: list[tuple[Architecture, float]] = []
@@ -96,7 +98,22 @@ def quick_dollars(
         hybrids = [hybrid_fixed(case, load, size, baselines(case, load, size, price, table), price) for size in sizes]
         if hybrids:
             found.append((Architecture.HYBRID, min(_usd(case, load, table, hybrid) for hybrid in hybrids)))
-    return Dollars(tuple(found))
+    return Dollars(tuple((architecture, usd * possible[architecture]) for architecture, usd in found))
+
+
+def anchors_of(case: Case, table: PriceTable, candidates: tuple[Candidate, ...]) -> dict[Architecture, float]:
+    """For each architecture that meets all needs, dollars of its best candidate over those of `quick_dollars`.
+
+    The best may be one that these sums do not know, such as auto scaled servers; with this factor the sums begin at the
+    answer that was given, and a turn is one away from it.
+    """
+    best: dict[Architecture, float] = {}
+    for candidate in candidates:
+        if candidate.holds:
+            least = best.get(candidate.architecture, candidate.usd_per_month)
+            best[candidate.architecture] = min(least, candidate.usd_per_month)
+    plain = dict(quick_dollars(case, table, dict.fromkeys(best, 1.0)).by_architecture)
+    return {each: usd / plain[each] if plain.get(each) else 1.0 for each, usd in best.items()}
 
 
 def _usd(case: Case, load: Load, table: PriceTable, supply: Supply) -> float:
@@ -124,7 +141,9 @@ def with_duration(case: Case, factor: float) -> Case:
     return replace(case, work=replace(case.work, service=case.work.service.scaled(factor)))
 
 
-def turns_of(case: Case, table: PriceTable, now: Architecture, possible: frozenset[Architecture]) -> tuple[Turn, ...]:
+def turns_of(
+    case: Case, table: PriceTable, now: Architecture, possible: Mapping[Architecture, float]
+) -> tuple[Turn, ...]:
     """For traffic, peaks and duration: the nearest factor up and down at which another architecture is the answer."""
     within = case.choices.simpler_within
     turns: list[Turn] = []
@@ -153,7 +172,9 @@ def turns_of(case: Case, table: PriceTable, now: Architecture, possible: frozens
     return tuple(turns)
 
 
-def sureness_of(case: Case, table: PriceTable, now: Architecture, possible: frozenset[Architecture]) -> tuple[str, ...]:
+def sureness_of(
+    case: Case, table: PriceTable, now: Architecture, possible: Mapping[Architecture, float]
+) -> tuple[str, ...]:
     """Each figure moved by 30 %: a sentence where the answer flips, and one that says what it rests on."""
     within = case.choices.simpler_within
     work = case.work
@@ -236,6 +257,8 @@ def reasons_of(case: Case, load: Load, candidates: tuple[Candidate, ...], recomm
 
 
 def _compared(other: float, chosen: float) -> str:
+    if chosen < CENT:
+        return f"${other - chosen:,.2f} more"
     if other >= chosen:
         return f"{other / chosen:.1f} times as much" if other > 1.5 * chosen else f"{other / chosen - 1:.0%} more"
     return f"{1 - other / chosen:.0%} less"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peaker import __version__
-from peaker.plan.answer import reasons_of, recommend, sureness_of, turns_of
+from peaker.plan.answer import anchors_of, reasons_of, recommend, sureness_of, turns_of
 from peaker.plan.case import Case, Origin, Times
 from peaker.plan.levels import Load, load_of
 from peaker.plan.plan import CountCost, CurvePoint, Moment, NamedFigure, Plan
@@ -37,7 +37,7 @@ def make_plan(
     load = load_of(case)
     found = search(case, load, table, progress)
     recommended = recommend(case, found.candidates)
-    possible = frozenset(each.architecture for each in found.candidates if each.holds)
+    possible = anchors_of(case, table, found.candidates)
     now = None if recommended is None else found.candidates[recommended].architecture
     return Plan(
         name=case.name,
