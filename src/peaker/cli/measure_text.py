@@ -103,7 +103,7 @@ def _capacity(measured: Measured) -> str:
         return "none was found that keeps the objective"
     text = f"{_rate(measured.capacity_per_s)} with p95 within {measured.objective_s * 1000:g} ms"
     if measured.is_bound_by_generator:
-        return f"at least {text}: more could not be offered here"
+        return f"at least {text}; a note says why no more was offered"
     return f"{text}, not {_rate(measured.missed_per_s)}"
 
 

@@ -92,7 +92,7 @@ class Measured:
         response_bytes: mean size of an answer of the mix.
         worker_idle_mb, worker_memory_mb: proportional size of the worker before any load, and the most seen.
         capacity_per_s: the highest rate that one worker held; `missed_per_s` the lowest above it that it did not.
-        is_bound_by_generator: no rate was missed by the worker itself, so it may hold more.
+        is_bound_by_generator: no rate was missed by the worker itself, so it may hold more; a note says why none was.
         knee_per_s: where answers a second over p95 is highest.
         curve: every step, in the order it was made.
         fresh_start_s: starts of a process that imports and starts the app, as quantiles: what Lambda's init does.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from peaker.clock import Clock
@@ -58,8 +58,8 @@ async def measure_route(
 ) -> RouteMeasured:
     """Ask until REQUESTS_MAX or `budget_s` are over, each request after the answer to the one before.
 
-    `core_wait_s` tells how long both ends have waited for a core so far. A request's time is without that: on a machine
-    that is busy with other things it says nothing about the app.
+    `core_wait_s` tells how long both ends have waited for a core so far. A request's time is without that, since on a
+    machine that is busy with other things it says nothing about the app.
 
     Raises:
         NothingToMeasure: it is not answered, or with a status of 400 or more.
@@ -78,7 +78,7 @@ async def measure_route(
         sizes.append(await _asked(ask, pool, timeout_s))
         took_s = clock.now_s() - sent_s
         waited_s = min(took_s, max(0.0, core_wait_s() - wait_before_s))
-        times_s.append(took_s - waited_s)
+        times_s.append(took_s)
         waits_s.append(waited_s)
     cpu_after_s, elapsed_s = cpu_time_s(), clock.now_s() - measured_from_s
     cpu_s = None
@@ -88,11 +88,20 @@ async def measure_route(
         target=ask.name,
         share=share,
         requests=len(times_s),
-        service_s=quantiles_of(times_s, POINTS),
+        service_s=quantiles_of(undisturbed(times_s, waits_s, cpu_s), POINTS),
         cpu_s=cpu_s,
         response_bytes=sum(sizes) / len(sizes),
         waited_s=sum(waits_s) / len(waits_s),
     )
+
+
+def undisturbed(times_s: Sequence[float], waits_s: Sequence[float], cpu_s: float | None) -> list[float]:
+    """Each time without the wait for a core in it, but not below the mean CPU time, `cpu_s`.
+
+    Threads can wait side by side, and a worker that was interrupted when it had answered waits on into the next
+    request: the sum of all waits is then longer than what they cost a request.
+    """
+    return [max(took - waited, min(took, cpu_s or 0.0)) for took, waited in zip(times_s, waits_s, strict=True)]
 
 
 async def _asked(ask: Ask, pool: Pool, timeout_s: float) -> int:

@@ -146,11 +146,13 @@ async def _measure_worker(  # noqa: PLR0917 - what all parts of a measurement ar
         chance=chance,
         on_step=lambda step: say(_step_line(step, objective_s)),
     )
+    known = capacity(result.steps, objective_s)
     if result.ended_early:
         notes.append(f"load: {result.ended_early}.")
+    elif known.is_bound_by_generator:
+        notes.append("load: faster than this, requests could not be sent in time on this machine.")
     sizes = [mb for mb in (found["worker_idle_mb"], result.memory_mb_max) if mb is not None]
     found["worker_memory_mb"] = max(sizes, default=None)
-    known = capacity(result.steps, objective_s)
     found |= {
         "capacity_per_s": known.held_per_s if objective_s is not None else None,
         "missed_per_s": known.missed_per_s,
