@@ -152,7 +152,7 @@ async def test_a_killed_host_leaves_nothing_behind_and_starts_again_in_its_place
         await asyncio.to_thread(host.wait_until_ready)
         assert (await invoke(client)).payload == b'"printed"'
         assert not any(group.exists() for group in groups)
-        assert len(list(host.state.scratch.iterdir())) == 1  # noqa: ASYNC240 - that of the host that lives
+        assert len(list(host.state.scratch.iterdir())) == 1  # that of the host that lives
 
 
 @hosted(starts_in_flight_max=1, handler="slow_start:handler")

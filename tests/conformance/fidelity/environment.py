@@ -126,17 +126,18 @@ def temporary_files(endpoint: Endpoint) -> None:
     assert [result(endpoint, do="write", path=path) for _ in range(2)] == [1, 2]
 
 
-@behaviour(
-    AREA,
-    "`/tmp` belongs to one instance: another one does not see its files.",
-    source=QUOTAS,
-    differs="All instances write to the machine's own `/tmp`.",
-)
+@behaviour(AREA, "`/tmp` belongs to one instance: another one does not see its files.", source=QUOTAS)
 def temporary_files_are_private(endpoint: Endpoint) -> None:
     path = f"/tmp/fidelity-private-{time.time_ns()}"
     assert result(endpoint, do="write", path=path) == 1
     forget_instance(endpoint)
     assert result(endpoint, do="write", path=path) == 1
+
+
+@behaviour(AREA, "An instance can have 1,024 files open, and no more.", source=QUOTAS)
+def open_files(endpoint: Endpoint) -> None:
+    count, reason = result(endpoint, do="open files", most=2000)
+    assert (900 < count < 1024, reason) == (True, "Too many open files"), f"{count} were opened, {reason!r}"
 
 
 @behaviour(AREA, "The rest of the disk is read-only.", source=EXECUTION)
