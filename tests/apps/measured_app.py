@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +12,10 @@ SLEEP_S = 0.03
 BURN_S = 0.01
 HELD_S = 0.04
 AT_ONCE = 2
+DIES_AFTER = 250
+"""More than are asked one at a time, fewer than under the first load."""
 
+_asked: list[str] = []
 _room = asyncio.Semaphore(AT_ONCE)
 
 
@@ -40,6 +44,10 @@ async def work(scope: dict[str, Any]) -> int:
     elif path == "/few":
         async with _room:
             await asyncio.sleep(HELD_S)
+    elif path == "/dies":
+        _asked.append(path)
+        if len(_asked) > DIES_AFTER:
+            os._exit(7)
     elif path == "/post":
         return 200 if scope["method"] == "POST" else 405
     else:

@@ -141,7 +141,9 @@ def test_the_curve_is_kept_and_drawn(project: Path, known: dict[str, Any]) -> No
     measured = load_measured(project / "measured.json")
     assert measured.curve
     assert all(point.requests >= 30 for point in measured.curve)
-    assert b"One worker of known" in known["picture"].read_bytes() or known["picture"].stat().st_size > 5_000
+    drawn = known["picture"].read_text()
+    assert "<svg" in drawn
+    assert drawn.count("<use") > 2 * len(measured.curve)
 
 
 def test_the_capacity_of_an_app_that_serves_two_at_a_time_is_found(project: Path, scratch: Path) -> None:
@@ -201,6 +203,36 @@ def test_ctrl_c_leaves_nothing_behind(project: Path, scratch: Path) -> None:
     assert "Traceback" not in "".join(said)
     assert processes_naming(str(scratch / "peaker-measure-")) == []
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.long
+def test_a_worker_that_dies_under_load_ends_the_measurement(project: Path, scratch: Path) -> None:
+    done = measure(
+        project, "--path", "/dies", "--for", "5", "--yes", "--save", str(project / "d.json"), scratch=scratch
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the worker ended while it was measured" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project / "d.json").exists()
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.long
+def test_what_a_killed_measurement_leaves_ends_by_itself(project: Path, scratch: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "peaker", "measure", "--path", "/few", "--for", "30", "--yes", "--no-functions"],
+        cwd=project,
+        env={**os.environ, "TMPDIR": str(scratch)},
+        stderr=subprocess.DEVNULL,
+    )
+    left = str(scratch / "peaker-measure-")
+    try:
+        until(lambda: len(processes_naming(left)) >= 2, RUN_S_MAX)
+    finally:
+        process.kill()
+        process.wait()
+    assert processes_naming(left)
+    until(lambda: not processes_naming(left), 60)
 
 
 def test_nothing_is_sent_without_consent(project: Path) -> None:

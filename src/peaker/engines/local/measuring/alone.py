@@ -30,6 +30,10 @@ _FREE_PORT = "127.0.0.1:0"
 _LOOK_S = 0.02
 
 
+class WorkerEnded(PeakerError):  # noqa: N818 - named for what happened
+    """The worker ended while it was measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppAlone:
     """One worker, and where functions were asked for the function host."""
@@ -37,6 +41,7 @@ class AppAlone:
     settings: Settings
     state: StateDirectory
     supervisor: Supervisor
+    worker_pid: int
 
     @property
     def settings_file(self) -> Path:
@@ -49,17 +54,18 @@ class AppAlone:
         host, port = split_address(self.supervisor.urls[0].removeprefix("http://"))
         return Address(host=host, port=port)
 
-    @property
-    def worker_pid(self) -> int:
-        """The one worker's.
+    def require_worker(self) -> None:
+        """Stop where the worker is not the one it was: the supervisor starts another, but figures would be mixed.
 
         Raises:
-            PeakerError: it is gone, and another is not there yet.
+            WorkerEnded: it is gone.
         """
-        pids = [member.child.pid for member in self.supervisor.members if member.role.kind is Kind.WORKER]
-        if len(pids) != 1:
-            raise PeakerError("the worker has ended while it was measured; its own words stand above.")
-        return pids[0]
+        if _worker_pids(self.supervisor) != [self.worker_pid]:
+            raise WorkerEnded(
+                "the worker ended while it was measured.",
+                where=f"pid {self.worker_pid}",
+                remedy="Its last words stand above; `peaker run` shows them too.",
+            )
 
     async def until_idle(self, timeout_s: float) -> bool:
         """Wait until the worker has nothing in flight and nothing waiting; False if it has not by then."""
@@ -75,6 +81,10 @@ class AppAlone:
         finally:
             table.close()
         return True
+
+
+def _worker_pids(supervisor: Supervisor) -> list[int]:
+    return [member.child.pid for member in supervisor.members if member.role.kind is Kind.WORKER]
 
 
 def settings_alone(settings: Settings, *, functions: bool) -> Settings:
@@ -125,7 +135,10 @@ async def running_alone(settings: Settings, clock: Clock) -> AsyncIterator[AppAl
             running = asyncio.create_task(supervisor.run())
             try:
                 await _until_settled(supervisor, running, settings.servers.start_s_max)
-                yield AppAlone(settings, state, supervisor)
+                pids = _worker_pids(supervisor)
+                if len(pids) != 1:
+                    raise WorkerEnded("the worker ended as soon as it had started; its last words stand above.")
+                yield AppAlone(settings, state, supervisor, pids[0])
             finally:
                 await _stop(supervisor, running)
         finally:

@@ -61,7 +61,7 @@ async def find_capacity(
     """Offer rates until `policy.knee` knows enough or a bound is met.
 
     Raises:
-        PeakerError: the worker died.
+        WorkerEnded: the worker died.
     """
     result = LoadResult()
     began_s, sent = clock.now_s(), 0
@@ -81,6 +81,7 @@ async def find_capacity(
             return result
         sent += count
         step = await _offer(app, mix, rate, count, bounds.timeout_s, cpu_time_s, clock, chance)
+        app.require_worker()
         result.steps.append(step)
         on_step(step)
         after_mb = memory_mb()
@@ -113,7 +114,6 @@ async def _offer(  # noqa: PLR0917 - one step's own figures
     clock: Clock,
     chance: random.Random,
 ) -> Step:
-    _ = app.worker_pid  # Tells at once if the worker has died.
     latencies = Latencies()
 
     def counted(sample: Sample) -> None:

@@ -72,7 +72,7 @@ async def measure(request: ToMeasure, *, clock: Clock, chance: random.Random, sa
     Raises:
         AppStartError: the app does not start.
         NothingToMeasure: a path is not answered, or with an error.
-        PeakerError: the worker died under load.
+        WorkerEnded: the worker died under load.
     """
     found: dict[str, Any] = {}
     notes: list[str] = []
