@@ -35,7 +35,7 @@ class FunctionSpec:
     """One function with every default filled in; `web` tells that `target` is the web app, not a handler.
 
     `is_provided` tells that `command` is run and speaks the Runtime API; () stands for the file `bootstrap`. `layers`
-    are folders, the last above the others.
+    are folders, the last above the others. Where `is_keep_alive_learned`, `keep_alive_s` is what holds until then.
     """
 
     name: str
@@ -52,6 +52,7 @@ class FunctionSpec:
     layers: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
     """Of this function alone."""
+    is_keep_alive_learned: bool = False
 
 
 def find_settings(explicit: str | None, stage: str = "") -> Settings:
@@ -125,6 +126,8 @@ def _spec(settings: Settings, name: str, target: str, *, web: bool, **own: Any) 
         command=own.get("command", ()),
         layers=tuple(str(Path(settings.directory, layer)) for layer in own.get("layers", defaults.layers)),
         variables=own.get("variables", ()),
+        # Lambda promises nothing of the kind, so a host that is like it learns nothing.
+        is_keep_alive_learned=keep_alive_s == "auto" and defaults.like == "local",
     )
 
 

@@ -107,7 +107,12 @@ class FunctionsSection:
     memory_mb: int = setting(512, "Memory of an instance; it also sets its CPU share.", between(128, 10_240))
     timeout_s: float = setting(30.0, "An invocation is killed after this time.", between(0.1, 900))
     concurrency_max: int = setting(100, "Instances at the most.", between(1, 10_000))
-    keep_alive_s: float | Auto = setting("auto", "An idle instance ends after this time.", between(0, 86_400))
+    keep_alive_s: float | Auto = setting(
+        "auto",
+        "An idle instance ends after this time; auto is 600, or what each function's idle times show to be clearly "
+        "cheaper (never with like = lambda).",
+        between(0, 86_400),
+    )
     buffer: int = setting(0, "Spares: started instances held unused.", between(0, 10_000))
     like: str = setting(
         "local", "Start as fast as can be (local) or as Lambda does (lambda).", one_of("local", "lambda")

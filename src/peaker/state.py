@@ -81,6 +81,11 @@ class StateDirectory:
         return self.root / "versions.json"
 
     @property
+    def idle_times(self) -> Path:
+        """What the function host has learned about how long instances are idle."""
+        return self.root / "idle-times.json"
+
+    @property
     def aws_config(self) -> Path:
         """An AWS config file whose profile leads to the Invoke port."""
         return self.root / "aws-config"

@@ -31,6 +31,7 @@ from peaker.functions.front import Front, invoke_limits
 from peaker.functions.function_environment import region_of
 from peaker.functions.function_log import FunctionLog
 from peaker.functions.hosted import HostedFunction
+from peaker.functions.idle_times_file import IdleTimesFile
 from peaker.functions.limits import Limits
 from peaker.functions.memory_events import MemoryEvents
 from peaker.functions.published import Published, number_of_build
@@ -69,6 +70,7 @@ class FunctionHost:
         self._events: MemoryEvents | None = None
         self._clock = SystemClock()
         self._functions: list[HostedFunction] = []
+        self._idle_times = IdleTimesFile(state.idle_times)
         self._stop = asyncio.Event()
         self._force = asyncio.Event()
         self._control = ControlServer(
@@ -100,6 +102,7 @@ class FunctionHost:
             return EXIT_APP_FAILED if isinstance(error, (AppImportError, AppStartError)) else error.exit_code
         finally:
             await asyncio.gather(*(function.stop() for function in self._functions))
+            self._idle_times.close()
             limits.close()
             log.close()
             self._control.close()
@@ -131,6 +134,7 @@ class FunctionHost:
             gc.freeze()
             link_newest(self._state.invoke_socket, private.path)
             self._control.set_status(Status.READY)
+            self._idle_times.write_regularly()
             await self._stop.wait()
             self._control.set_status(Status.DRAINING)
             return await self._drain(front)
@@ -207,6 +211,7 @@ class FunctionHost:
                 clock=self._clock,
                 chance=random.Random(),  # noqa: S311 - it draws start times
                 build=self._build,
+                learned=self._idle_times.of(spec.name) if spec.is_keep_alive_learned else None,
             )
             for spec in local_functions(settings)
         ]

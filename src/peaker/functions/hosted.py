@@ -22,6 +22,7 @@ from peaker.functions.pool import Pool
 from peaker.functions.provided import ProvidedLauncher
 from peaker.functions.starts import Starts
 from peaker.functions.web import warm_up_event
+from peaker.policy.learned_keep_alive import LearnedKeepAlive
 from peaker.policy.supervision import STEADY_S, restart_delay_s
 from peaker.settings import Settings
 
@@ -43,8 +44,10 @@ class HostedFunction:
         clock: Clock,
         chance: random.Random,
         build: str,
+        learned: LearnedKeepAlive | None = None,
     ) -> None:
         self.spec = spec
+        self._learned = learned
         self._settings = settings
         self._build = build
         self._starts = starts
@@ -92,6 +95,7 @@ class HostedFunction:
             clock=self._clock,
             model=self._lambda_like() if self._is_like_lambda else None,
             touch=warm_up_event(self.spec.warm_up) if self.spec.warm_up and not self._is_like_lambda else b"",
+            learned=self._learned,
         )
 
     def _lambda_like(self) -> LambdaLike:

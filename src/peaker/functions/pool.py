@@ -20,6 +20,7 @@ from peaker.functions.lease import HeldInstance, InstanceState, Lease
 from peaker.functions.starting import AsFastAsCanBe, RunningInstance, Starter, StartModel
 from peaker.functions.starts import Starts
 from peaker.policy.keep_alive import instances_to_end, next_end_s
+from peaker.policy.learned_keep_alive import LearnedKeepAlive
 from peaker.policy.starts import Need, PoolCounts, admits, spare_retry_s, start_need
 from peaker.policy.stream_pace import StreamPace
 
@@ -53,7 +54,8 @@ class Pool:
 
     `touch` is an event that each spare runs before it is offered, b"" for none. A forked instance shares its pages with
     the zygote until it writes to them, and the first run writes to hundreds (a page fault each, 2 ms for a FastAPI
-    app): a spare has the time to do that ahead.
+    app): a spare has the time to do that ahead. With `learned`, that decides what is kept
+    idle instead of `keep_alive_s`.
     """
 
     def __init__(
@@ -65,8 +67,11 @@ class Pool:
         clock: Clock,
         model: StartModel | None = None,
         touch: bytes = b"",
+        learned: LearnedKeepAlive | None = None,
     ) -> None:
         self.spec = spec
+        self._learned = learned
+        self._ahead = 0
         self._touch = touch
         self.totals = PoolTotals()
         self._starter = starter
@@ -83,6 +88,7 @@ class Pool:
         self._suspended = self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._reaper: asyncio.TimerHandle | None = None
+        self._reap_s = 0.0
         self._starts.ask(self)
 
     @property
@@ -114,6 +120,7 @@ class Pool:
             raise Unavailable("the function host is stopping.")
         held = self._take_idle()
         if held is not None:
+            self._note_demand()
             return Lease(self, held, cold=False)
         if not admits(self.counts, self.spec.concurrency_max):
             self.totals.throttled += 1
@@ -167,7 +174,7 @@ class Pool:
         return start_need(
             self.counts,
             concurrency_max=self.spec.concurrency_max,
-            buffer=self.spec.buffer,
+            buffer=max(self.spec.buffer, self._ahead),
             spares_allowed=self._clock.now_s() >= self._spares_after_s,
         )
 
@@ -237,6 +244,7 @@ class Pool:
             self._suspended = True
         elif self._turns:
             self._fail(self._turns.popleft(), error)
+            self._note_demand()
         else:
             self._failures_in_a_row += 1
             retry_s = spare_retry_s(self._failures_in_a_row)
@@ -248,6 +256,7 @@ class Pool:
     async def _wait_for_turn(self, wait_s: float) -> tuple[HeldInstance, bool]:
         turn: _Turn = self._loop.create_future()
         self._turns.append(turn)
+        self._note_demand()
         timer = self._loop.call_later(wait_s, self._give_up, turn, wait_s)
         self._starts.ask(self)
         try:
@@ -269,6 +278,7 @@ class Pool:
     def _forget(self, turn: _Turn) -> None:
         if turn in self._turns:
             self._turns.remove(turn)
+            self._note_demand()
 
     @staticmethod
     def _fail(turn: _Turn, error: PeakerError) -> None:
@@ -298,6 +308,7 @@ class Pool:
             turn = self._turns.popleft()
             if not turn.done():
                 turn.set_result((held, cold))
+                self._note_demand()
                 return
         self._busy -= 1
         held.state = InstanceState.IDLE
@@ -308,7 +319,10 @@ class Pool:
             return
         if self._model.freezes:
             held.instance.freeze()
-        self._arm_reaper()
+        if self._learned is None:
+            self._arm_reaper()
+        else:
+            self._note_demand()
 
     def give_back(self, held: HeldInstance) -> None:
         """A lease has ended."""
@@ -325,6 +339,7 @@ class Pool:
             held.state = InstanceState.ENDING
             self._busy -= 1
             self._ending += 1
+            self._note_demand()
             self._starts.ask(self)
 
     def note_death(self, held: HeldInstance, error: InstanceDied) -> None:
@@ -349,6 +364,7 @@ class Pool:
             return
         if was is InstanceState.BUSY:
             self._busy -= 1
+            self._note_demand()
         elif was is InstanceState.ENDING:
             self._ending -= 1
         elif was is InstanceState.IDLE:
@@ -368,6 +384,46 @@ class Pool:
         known = [end_s for end_s in ends if end_s is not None]
         if known:
             self._reaper = self._loop.call_later(max(0.0, min(known) - self._clock.now_s()), self._reap)
+
+    def _note_demand(self) -> None:
+        if self._learned is None or self._closed:
+            return
+        ask_s = self._learned.demand(self._busy + len(self._turns), self._clock.now_s())
+        if self._ahead:
+            self._count_ahead()
+        if ask_s is not None:
+            self._reap_learned_at(ask_s)
+
+    def _reap_learned_at(self, when_s: float) -> None:
+        if self._reaper is not None:
+            if self._reap_s <= when_s:
+                return
+            self._reaper.cancel()
+        self._reap_s = when_s
+        self._reaper = self._loop.call_later(max(0.0, when_s - self._clock.now_s()), self._reap_learned)
+
+    def _count_ahead(self) -> int:
+        """How many idle instances are to be kept; sets how many of them are to be started as spares."""
+        assert self._learned is not None
+        kept = self._learned.kept(self._clock.now_s())
+        self._ahead = max(0, kept.instances - len(self._used)) if kept.ahead else 0
+        return kept.instances
+
+    def _reap_learned(self) -> None:
+        """End what no level's window holds, and start what one that opens wants. `buffer` comes on top."""
+        assert self._learned is not None
+        self._reaper = None
+        keep = self._count_ahead()
+        for held in self._used[: max(0, len(self._used) - keep)]:
+            self._end(held)
+        spares = max(self.spec.buffer, keep - len(self._used))
+        for held in self._spares[: max(0, len(self._spares) - spares)]:
+            self._end(held)
+        if self._ahead:
+            self._starts.ask(self)
+        next_s = self._learned.next_change_s(self._clock.now_s())
+        if next_s is not None:
+            self._reap_learned_at(next_s)
 
     def _reap(self) -> None:
         self._reaper = None
