@@ -93,6 +93,15 @@ def test_what_init_writes_unasked_is_taken_by_check(tmp_path: Path, name: str) -
     assert "web" in [function["name"].rpartition("-")[2] for function in json.loads(checked.stdout)["functions"]]
 
 
+def test_handlers_alone_become_functions_that_check_imports(tmp_path: Path) -> None:
+    write(tmp_path, {"jobs/mail.py": "def handler(event, context): ...\n"})
+
+    assert peaker(tmp_path, "init", "--yes").returncode == 0
+    checked = peaker(tmp_path, "check", "--json")
+    assert checked.returncode == 0, checked.stderr
+    assert [function["target"] for function in json.loads(checked.stdout)["functions"]] == ["jobs.mail:handler"]
+
+
 def test_signs_of_state_are_shown_with_their_place_and_keep_everything_on_the_servers(tmp_path: Path) -> None:
     write(tmp_path, KEEPS_STATE)
 
