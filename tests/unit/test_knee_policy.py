@@ -58,13 +58,15 @@ def searched(
     raise AssertionError("the search does not end")
 
 
-@given(served=st.floats(20, 50_000), first=st.floats(0.01, 0.99))
+@given(served=st.floats(20, 50_000), first=st.floats(0.01, 1.0))
 def test_the_capacity_of_one_core_is_found_within_the_resolution(served: float, first: float) -> None:
     exact = served - math.log(20) / OBJECTIVE_S
     found = capacity(searched(one_core(served), first=first * exact), OBJECTIVE_S)
     assert found.held_per_s is not None
     assert found.missed_per_s is not None
-    assert found.held_per_s <= exact < found.missed_per_s
+    # Doubling may come to the exact rate itself, where the last bit decides.
+    assert found.held_per_s <= exact * (1 + 1e-9)
+    assert found.missed_per_s >= exact * (1 - 1e-9)
     assert found.missed_per_s <= found.held_per_s * RESOLUTION
     assert not found.is_bound_by_generator
 
