@@ -176,6 +176,7 @@ def test_what_needs_servers_is_not_answered_with_functions(log: Path, tmp_path: 
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
+    *,
     arguments: tuple[object, ...],
     told: str,
     log: Path,

@@ -144,7 +144,7 @@ def _cells(row: tuple[str, ...], widths: list[int]) -> str:
 
 
 def _no_turn(plan: Plan) -> list[str]:
-    return [] if plan.answer is None else ["no factor up to 128 on traffic, peaks or time of a request"]
+    return [] if plan.answer is None else ["nothing that was tried: more or less traffic, higher or flatter peaks, longer or shorter requests"]
 
 
 def figure_lines(plan: Plan) -> list[str]:
