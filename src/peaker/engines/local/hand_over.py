@@ -105,6 +105,12 @@ class Predecessor:
             await self.client.command("taken_over", timeout_s=ANSWER_S_MAX)
         self.client.close()
 
+    def close(self) -> None:
+        """It has not handed over."""
+        self.client.close()
+        for listener in self.listeners.values():
+            listener.close()
+
 
 async def ask_to_hand_over(state: StateDirectory, settings: Settings) -> Predecessor | None:
     """Make the live supervisor give way; None where there is none to ask (a dead one needs no asking).
@@ -134,12 +140,12 @@ async def ask_to_hand_over(state: StateDirectory, settings: Settings) -> Predece
         own = os.getpid()
         await client.command("hand_over", pid=own, ticks=started_ticks(own), timeout_s=ANSWER_S_MAX)
     except ControlUnavailable:
-        client.close()
+        predecessor.close()
         if started_ticks(record.supervisor_pid) == record.supervisor_ticks:
             raise
         return None  # It died just now, and left the lock free.
     except CommandRefused as error:
-        client.close()
+        predecessor.close()
         raise StateError(
             f"the supervisor (pid {record.supervisor_pid}) does not hand over: {error}",
             where=str(state.root),
