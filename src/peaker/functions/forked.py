@@ -413,7 +413,8 @@ def _checked_result(head: frames.Head) -> frames.Head:
     """The head of a result, if it has what a result needs."""
     if not isinstance(head.get("function_error"), str):
         raise frames.FrameError("a result without function_error")
-    if not all(isinstance(head.get(key), (int, float)) for key in ("duration_ms", "growth_kb")):
+    duration_ms, growth_kb = head.get("duration_ms"), head.get("growth_kb")
+    if not (isinstance(duration_ms, (int, float)) and isinstance(growth_kb, (int, float))):
         raise frames.FrameError("a result without duration_ms or growth_kb")
     return head
 

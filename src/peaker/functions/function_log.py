@@ -136,9 +136,11 @@ class FunctionLog:
         """One line; request_id is "" for what belongs to no invocation."""
         if tail := self._tails.get(request_id):
             tail.add(line)
-        text = f"{self._now()} {function} {request_id or '-'} {line}\n"
+        self._put(f"{self._now()} {function} {request_id or '-'} {line}\n")
+
+    def _put(self, text: str) -> None:
         if self._waiting_bytes > _WAITING_BYTES_MAX:
-            self._lost += 1
+            self._lost += text.count("\n")
             return
         self._waiting.append(text)
         self._waiting_bytes += len(text)
@@ -185,9 +187,12 @@ class FunctionLog:
         """It has ended; returns its tail where one was asked for."""
         if self._is_json:
             self.write(function, report.request_id, self._system_line("platform.report", report.record()))
-        else:
+        elif report.request_id in self._tails:
             self.write(function, report.request_id, f"END RequestId: {report.request_id}")
             self.write(function, report.request_id, str(report))
+        else:  # both lines at once
+            now, name = self._now(), f"{function} {report.request_id}"
+            self._put(f"{now} {name} END RequestId: {report.request_id}\n{now} {name} {report}\n")
         tail = self._tails.pop(report.request_id, None)
         return tail.text() if tail is not None else None
 
@@ -213,7 +218,7 @@ class FunctionLog:
         except OSError as error:
             if not self._lost:
                 _logger.warning("the function log is not written: %s", error, extra={"action": "log"})
-            self._lost += len(lines)
+            self._lost += "".join(lines).count("\n")
         else:
             self._lost = 0
 

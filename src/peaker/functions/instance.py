@@ -77,6 +77,7 @@ def as_asgi(application: Callable[..., Any]) -> ASGIApp:
 def _serve_handler(function: handler.Handler, channel: socket.socket, start_rss_kb: int) -> int:
     channel.sendall(frames.pack({"kind": "ready", "resident_kb": start_rss_kb}))
     reader = frames.FrameReader()
+    names = _names()
     while data := channel.recv(_READ_BYTES_OF_A_HANDLER):
         for head, event in reader.feed(data):
             if head["kind"] == "check":
@@ -85,7 +86,7 @@ def _serve_handler(function: handler.Handler, channel: socket.socket, start_rss_
             if head["kind"] != "run":
                 continue  # `gone`: it answers all the same, as on Lambda.
             started_s = _begin(head)
-            result, function_error = handler.call(function, event, _context(head))
+            result, function_error = handler.call(function, event, _context(head, names))
             channel.sendall(_result_frame(result, function_error, started_s, start_rss_kb))
     return 0
 
@@ -137,7 +138,17 @@ def _begin(head: frames.Head) -> float:
     return time.perf_counter()
 
 
-def _context(head: frames.Head) -> LambdaContext:
+def _names() -> dict[str, Any]:
+    """What the context says of the function. Read once: each reading of the environment encodes and decodes."""
+    return {
+        "function_name": os.environ["AWS_LAMBDA_FUNCTION_NAME"],
+        "memory_limit_in_mb": os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"],
+        "log_group_name": os.environ["AWS_LAMBDA_LOG_GROUP_NAME"],
+        "log_stream_name": os.environ["AWS_LAMBDA_LOG_STREAM_NAME"],
+    }
+
+
+def _context(head: frames.Head, names: dict[str, Any]) -> LambdaContext:
     document = json.loads(text) if (text := head.get("client_context")) else None
     return LambdaContext(
         aws_request_id=head["request_id"],
@@ -148,6 +159,7 @@ def _context(head: frames.Head) -> LambdaContext:
         client_context=client_context_from(document),
         tenant_id=head.get("tenant_id"),
         _w3c=w3c_from(document),
+        **names,
     )
 
 

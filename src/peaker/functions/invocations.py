@@ -83,11 +83,13 @@ class Invocations:
         Raises:
             InvokeApiError: 429, it was not started.
         """
-        asked_s = self._clock.now_s()
-        try:
-            lease = await self._acquire(prepared, set_on_gone)
-        except (AppImportError, AppStartError) as error:
-            return self._not_started(prepared, error, (self._clock.now_s() - asked_s) * 1000)
+        lease = prepared.pool.acquire_idle()
+        if lease is None:
+            asked_s = self._clock.now_s()
+            try:
+                lease = await self._acquire(prepared, set_on_gone)
+            except (AppImportError, AppStartError) as error:
+                return self._not_started(prepared, error, (self._clock.now_s() - asked_s) * 1000)
         if stream is not None:
             set_on_gone(stream.abandon)
         self.log.start(prepared.function, prepared.request_id, with_tail=prepared.log_tail)

@@ -108,6 +108,11 @@ class Pool:
         """No instance is idle, and none can be started before another of this host ends."""
         return not (self._used or self._spares) and self._starts.is_full
 
+    def acquire_idle(self) -> Lease | None:
+        """An instance that is there and idle, else None: then `acquire` says why, or waits for one."""
+        held = None if self._closed else self._take_idle()
+        return Lease(self, held, cold=False) if held is not None else None
+
     async def acquire(self, wait_s: float) -> Lease:
         """Get an instance for one invocation, within `wait_s`.
 
