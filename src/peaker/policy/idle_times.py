@@ -51,7 +51,7 @@ class Learning:
     least: int = 8
     prior: float = 1.0
     chance: float = 5.0
-    spread: float = 0.25
+    spread: float = 0.1
     restart: float = 0.1
     clear: float = 0.5
     standard_s: float = 600.0
