@@ -124,6 +124,7 @@ def test_a_response_it_streams_reaches_a_caller_that_streams_and_one_that_does_n
     answer = client.invoke_with_response_stream(FunctionName="echo", Payload='"stream"')
     assert answer["ResponseStreamContentType"] == "text/x"
     events = list(answer["EventStream"])
+    answer["EventStream"].close()
     assert b"".join(event["PayloadChunk"]["Payload"] for event in events[:-1]) == b"first second"
     assert "ErrorCode" not in events[-1]["InvokeComplete"]
     whole = client.invoke(FunctionName="echo", Payload='"stream"')

@@ -168,6 +168,7 @@ def test_a_handler_answers_in_one_result(client: Any) -> None:
     """Lambda's Python runtime does not stream either."""
     answer = client.invoke_with_response_stream(FunctionName="echo", Payload=json.dumps({"x": "y" * 100_000}))
     events = list(answer["EventStream"])
+    answer["EventStream"].close()
     payload = b"".join(found["PayloadChunk"]["Payload"] for found in events[:-1])
     assert json.loads(payload)["event"] == {"x": "y" * 100_000}
     assert events[-1] == {"InvokeComplete": {}}
@@ -181,6 +182,7 @@ def test_a_handler_that_fails_ends_its_stream_with_the_error(client: Any, do: st
     payload = json.dumps({"do": do, "s": 60, "seconds": 60, "text": "no"})
     answer = client.invoke_with_response_stream(FunctionName="bad", Payload=payload)
     (end,) = list(answer["EventStream"])
+    answer["EventStream"].close()
     details = json.loads(end["InvokeComplete"]["ErrorDetails"])
     assert end["InvokeComplete"]["ErrorCode"] == details["errorType"]
     assert details["errorType"] == code
@@ -268,6 +270,7 @@ def test_a_client_that_does_not_read_holds_the_app_back(client: Any, tmp_path: P
 def test_a_dry_run_and_a_refusal_come_before_any_stream(client: Any) -> None:
     dry = client.invoke_with_response_stream(FunctionName=WEB, InvocationType="DryRun", Payload=event("/shape"))
     assert dry["StatusCode"] == 204
+    dry["EventStream"].close()
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.invoke_with_response_stream(FunctionName="nobody", Payload=b"{}")
     with pytest.raises(botocore.exceptions.ClientError) as told:
