@@ -130,6 +130,12 @@ NO_STATE = {
     "made at first use": "_c = None\ndef f():\n    global _c\n    if not _c:\n        _c = object()\n",
     "settings kept": "from functools import cache\n@cache\ndef settings(): ...\n",
     "an object that never changes": "class C:\n    def __init__(self):\n        self.n = 1\nc = C()\n",
+    "a model's default": (
+        "import pydantic as p\nclass M(p.BaseModel):\n    x: list = []\n    def f(self):\n        self.x.append(1)\n"
+    ),
+    "a list of each object": (
+        "class C:\n    x = []\n    def __init__(self):\n        self.x = []\n    def f(self):\n        self.x.pop()\n"
+    ),
     "a file that is read": "def f():\n    return open('x').read() + open('y', 'rb').read()\n",
     "a docstring": "def f():\n    '''sqlite:///x.db'''\n",
 }  # fmt: skip
@@ -254,10 +260,12 @@ def test_what_cannot_be_read_is_named_and_then_nothing_spills_unasked(tmp_path: 
     (tmp_path / "large.py").write_text("#" * (FILE_BYTES_MAX + 1))
     (tmp_path / "gone.py").symlink_to("nowhere.py")
     project = look(tmp_path, main=FASTAPI, broken="def f(:\n", deep="x = " + "(" * 3000 + ")" * 3000)
+    chain = look(tmp_path, main=FASTAPI + "def f():\n    if " + " + ".join(["a"] * 600) + ":\n        pass\n")
 
     assert targets(project) == [("main:app", "FastAPI")]
     assert sorted(one.split()[0] for one in project.unread) == ["broken.py:1", "deep.py:1", "large.py", "latin.py"]
     assert not project.may_spill
+    assert targets(chain) == [("main:app", "FastAPI")]
 
 
 def test_virtual_environments_and_their_packages_are_left_out(tmp_path: Path) -> None:

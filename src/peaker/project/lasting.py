@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from peaker.project.findings import Kind, Sign
-from peaker.project.module import FunctionCode, Module
+from peaker.project.module import FunctionCode, Module, written
 from peaker.project.routes import Routes
 from peaker.project.when_run import SetUp
 
@@ -54,7 +54,7 @@ def _of_function(module: Module, function: FunctionCode, set_up: SetUp) -> Itera
         yield from _background(module, nodes)
     for node in nodes:
         if isinstance(node, ast.Call) and (seconds := _long_wait(module, node)) is not None:
-            yield Kind.TIME, node.lineno, f"may wait {seconds:g} s ({ast.unparse(node.func)})"
+            yield Kind.TIME, node.lineno, f"may wait {seconds:g} s ({written(node.func)})"
 
 
 def _streams(module: Module, function: FunctionCode, nodes: list[ast.AST]) -> int | None:
@@ -97,9 +97,7 @@ def _background(module: Module, nodes: list[ast.AST]) -> Iterator[tuple[Kind, in
 
 
 def _is_loop_task(node: ast.Call, attribute: str) -> bool:
-    return (
-        attribute == "create_task" and isinstance(node.func, ast.Attribute) and "loop" in ast.unparse(node.func.value)
-    )
+    return attribute == "create_task" and isinstance(node.func, ast.Attribute) and "loop" in written(node.func.value)
 
 
 def _is_waiting(node: ast.AST) -> bool:
@@ -127,7 +125,7 @@ def _long_wait(module: Module, node: ast.Call) -> float | None:
 
 def _gunicorn(module: Module) -> Iterator[Sign]:
     for node in module.at_import:
-        is_timeout = isinstance(node, ast.Assign) and any(ast.unparse(target) == "timeout" for target in node.targets)
+        is_timeout = isinstance(node, ast.Assign) and any(written(target) == "timeout" for target in node.targets)
         if is_timeout:
             assert isinstance(node, ast.Assign)
             if (seconds := _number(node.value)) > LONG_S:

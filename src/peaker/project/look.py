@@ -88,7 +88,7 @@ def _reached(code: Code, apps: Iterable[WebApp], functions: Iterable[Function]) 
     apps = list(apps)
     entries = [app.path for app in apps] + [function.path for function in functions]
     if not entries or any(app.framework == "Django" for app in apps):
-        return set(code.modules)
+        return {path for path in code.modules if "management/commands/" not in path}
     return code.reached_from(entries)
 
 

@@ -192,5 +192,13 @@ def _expressions(nodes: list[ast.expr]) -> Iterator[ast.AST]:
 
 
 def _is_not_imported(test: ast.expr) -> bool:
-    written = ast.unparse(test)
-    return "__name__" in written or written.endswith("TYPE_CHECKING")
+    text = written(test)
+    return "__name__" in text or text.endswith("TYPE_CHECKING")
+
+
+def written(node: ast.AST) -> str:
+    """An expression as text; "" for one that is nested too deeply to be written by a person."""
+    try:
+        return ast.unparse(node)
+    except RecursionError:
+        return ""

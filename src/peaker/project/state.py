@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from peaker.project.code import Code
 from peaker.project.findings import Kind, Sign
-from peaker.project.module import FunctionCode, Module
+from peaker.project.module import FunctionCode, Module, written
 from peaker.project.when_run import SetUp
 
 _CONTAINERS = frozenset({
@@ -52,9 +52,22 @@ def state_signs(code: Code, reached: set[str], set_up: SetUp) -> Iterator[Sign]:
 def _containers(module: Module) -> Iterator[tuple[Key, int]]:
     for node in module.tree.body:
         yield from _assigned_containers(module, node, "")
-        if isinstance(node, ast.ClassDef):
+        if isinstance(node, ast.ClassDef) and not any(written(base).endswith(_MODELS) for base in node.bases):
+            own = {f"{node.name}.{name}" for name in _set_by_init(node)}
             for item in node.body:
-                yield from _assigned_containers(module, item, f"{node.name}.")
+                found = _assigned_containers(module, item, f"{node.name}.")
+                yield from ((key, line) for key, line in found if key[1] not in own)
+
+
+_MODELS = ("BaseModel", "BaseSettings", "SQLModel")
+"""Bases whose objects get copies of the containers that stand in the class."""
+
+
+def _set_by_init(node: ast.ClassDef) -> set[str]:
+    """Attributes that every object has for itself, whatever the class holds under that name."""
+    starts = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"]
+    return {inner.attr for start in starts for inner in ast.walk(start)
+            if isinstance(inner, ast.Attribute) and isinstance(inner.ctx, ast.Store)}  # fmt: skip
 
 
 def _assigned_containers(module: Module, node: ast.stmt, prefix: str) -> Iterator[tuple[Key, int]]:
@@ -150,7 +163,7 @@ def _rebinding(function: FunctionCode, name: str) -> int | None:
 
 
 def _asks_for_none(test: ast.expr, name: str) -> bool:
-    return ast.unparse(test) in (f"{name} is None", f"not {name}")
+    return written(test) in (f"{name} is None", f"not {name}")
 
 
 def _self_changing_objects(code: Code) -> dict[Key, tuple[str, int]]:
@@ -169,8 +182,8 @@ def _self_changing_objects(code: Code) -> dict[Key, tuple[str, int]]:
 
 def _changes_of_self(module: Module, function: FunctionCode) -> Iterator[int]:
     lazily = {id(inner) for node in function.nodes
-              if isinstance(node, ast.If) and ast.unparse(node.test).startswith(("self.", "not self."))
-              and ast.unparse(node.test).endswith(("is None", *_attributes_asked(node.test)))
+              if isinstance(node, ast.If) and written(node.test).startswith(("self.", "not self."))
+              and written(node.test).endswith(("is None", *_attributes_asked(node.test)))
               for inner in ast.walk(node)}  # fmt: skip
     for node in function.nodes:
         targets = [target for target, _ in _changed(module, node)]
@@ -194,9 +207,7 @@ def _shared_objects(code: Code, module: Module, objects: dict[Key, tuple[str, in
         if key in objects:
             method, line = objects[key]
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            what = (
-                f"{ast.unparse(target)} is one object a process, and {key[1]}.{method}() changes it ({key[0]}:{line})"
-            )
+            what = f"{written(target)} is one object a process, and {key[1]}.{method}() changes it ({key[0]}:{line})"
             yield Sign(kind=Kind.STATE, path=module.path, line=node.lineno, what=what)
 
 
@@ -207,9 +218,9 @@ def _application_state(module: Module, function: FunctionCode) -> Iterator[Sign]
         if isinstance(node, ast.Assign):
             targets += node.targets
         for target in targets:
-            written = ast.unparse(target) if isinstance(target, ast.Attribute) else ""
-            if written.startswith("app.state.") or ".app.state." in written:
-                what = f"{function.name}() changes {written}, which each process has for itself"
+            place = written(target) if isinstance(target, ast.Attribute) else ""
+            if place.startswith("app.state.") or ".app.state." in place:
+                what = f"{function.name}() changes {place}, which each process has for itself"
                 yield Sign(kind=Kind.STATE, path=module.path, line=target.lineno, what=what)
                 break
 
