@@ -1,4 +1,4 @@
-"""Plans every scenario of this folder and prints what came out: `python examples/scenarios/run.py [NAME...] [--json]`."""
+"""Plans every scenario of this folder: `python examples/scenarios/run.py [NAME...] [--json]`."""
 
 from __future__ import annotations
 
@@ -71,9 +71,8 @@ def table_of(rows: list[dict[str, Any]]) -> str:
         usd = [f"${value:,.2f}" if value is not None else "-" for value in row["usd_per_month"].values()]
         wrong = "" if row["answer"] == row["expected"] else f" (expected {row['expected']})"
         turned = row["turned"] if row["turned"] == row["turns_to"] else f"{row['turned']} (expected {row['turns_to']})"
-        lines.append(
-            f"| {row['title']} | {row['answer']}{wrong} | {' | '.join(usd)} | {row['decides']} | {turned}: {row['why']} |"
-        )
+        answer = row["answer"] + wrong
+        lines.append(f"| {row['title']} | {answer} | {' | '.join(usd)} | {row['decides']} | {turned}: {row['why']} |")
     return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.apps.plan_cases import case, crowds, given, poisson, work
+from plan_cases import case, crowds, given, poisson, work
 
 from peaker.plan.case import Case, Choices, Needs, Objective, Operations, Origin, Times, Trigger
 from peaker.plan.make import make_plan

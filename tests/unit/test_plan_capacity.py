@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.apps.plan_cases import case, given, work
+from plan_cases import case, given, work
 
 from peaker.plan.capacity import function_stretch, server_on, surplus_usd, task_of
 from peaker.plan.case import Choices, Needs, Origin, Times, Trigger

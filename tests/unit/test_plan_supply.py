@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.apps.plan_cases import case, crowds, poisson
+from plan_cases import case, crowds, poisson
 
 from peaker.plan.case import Choices, Needs
 from peaker.plan.levels import filled, load_of, loss_by_slots, wait_by_slots

@@ -30,10 +30,13 @@ from peaker.units import human_duration
 PARTS = {kind: index for index, kind in enumerate(Kind)}
 """Kinds by how many parts there are to run, fewer first; the order of `Kind`."""
 
-FACTORS = tuple(2.0 ** (step / 2) for step in range(1, 15))
-"""How far a figure is moved to find where the answer turns: up to 128 times, and down to a 128th."""
+FACTORS = tuple(2.0 ** (step / 2) for step in range(1, 13))
+"""How far a figure is moved to find where the answer turns: up to 64 times, and down to a 64th."""
 
 CENT = 0.01
+
+NEAR = 1.1
+"""A larger size may cost this many times what the best does for the same work."""
 
 UNSURE = 0.3
 """How far each figure is moved to see whether the answer holds."""
@@ -121,6 +124,23 @@ def _usd(case: Case, load: Load, table: PriceTable, supply: Supply) -> float:
     choices = case.choices
     bill = bill_of(used, table, choices.region, choices.architecture, choices.operations, free_tier=choices.free_tier)
     return bill.usd
+
+
+def narrowed(case: Case, load: Load, table: PriceTable, candidates: tuple[Candidate, ...]) -> Case:
+    """The case with few instance types to choose from, for sums that are made a hundred times.
+
+    Those that the candidates chose, the cheapest by the hour for less traffic, and a large one for more.
+    """
+    sizes = server_sizes(case, load, table)
+    if not sizes:
+        return case
+    chosen = {each.servers.size for each in candidates if each.servers} & {size.name for size in sizes}
+    near = [size for size in sizes if size.usd_per_million <= NEAR * sizes[0].usd_per_million]
+    chosen |= {
+        min(sizes, key=lambda size: size.usd_per_hour).name,
+        max(near, key=lambda size: size.requests_per_s).name,
+    }
+    return replace(case, choices=replace(case.choices, instance_types=tuple(sorted(chosen))))
 
 
 def with_traffic(case: Case, factor: float) -> Case:

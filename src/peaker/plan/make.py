@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peaker import __version__
-from peaker.plan.answer import anchors_of, reasons_of, recommend, sureness_of, turns_of
+from peaker.plan.answer import anchors_of, narrowed, reasons_of, recommend, sureness_of, turns_of
 from peaker.plan.case import Case, Origin, Times
 from peaker.plan.levels import Load, load_of
 from peaker.plan.plan import CountCost, CurvePoint, Moment, NamedFigure, Plan
@@ -37,7 +37,8 @@ def make_plan(
     load = load_of(case)
     found = search(case, load, table, progress)
     recommended = recommend(case, found.candidates)
-    possible = anchors_of(case, table, found.candidates)
+    narrow = narrowed(case, load, table, found.candidates)
+    possible = anchors_of(narrow, table, found.candidates)
     now = None if recommended is None else found.candidates[recommended].architecture
     return Plan(
         name=case.name,
@@ -54,8 +55,8 @@ def make_plan(
         candidates=found.candidates,
         recommended=recommended,
         reasons=reasons_of(case, load, found.candidates, recommended),
-        turns=turns_of(case, table, now, possible) if now else (),
-        sureness=sureness_of(case, table, now, possible) if now else (),
+        turns=turns_of(narrow, table, now, possible) if now else (),
+        sureness=sureness_of(narrow, table, now, possible) if now else (),
         left_out=found.left_out,
         traffic=_moments(load),
         curve=_curve(load),
