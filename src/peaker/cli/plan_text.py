@@ -143,8 +143,11 @@ def _cells(row: tuple[str, ...], widths: list[int]) -> str:
     return "".join(f" {cell:>{width}}" for cell, width in zip(row, widths, strict=True))
 
 
+_NO_TURN = "nothing that was tried: more or less traffic, higher or flatter peaks, longer or shorter requests"
+
+
 def _no_turn(plan: Plan) -> list[str]:
-    return [] if plan.answer is None else ["nothing that was tried: more or less traffic, higher or flatter peaks, longer or shorter requests"]
+    return [_NO_TURN] if plan.answer is not None else []
 
 
 def figure_lines(plan: Plan) -> list[str]:
