@@ -52,6 +52,13 @@ def test_web_apps_are_found(tmp_path: Path, files: dict[str, str], target: str, 
     assert targets(look(tmp_path, **files)) == [(target, framework)]
 
 
+def test_a_factory_that_wants_arguments_is_no_app_unless_it_is_given_them(tmp_path: Path) -> None:
+    factory = "from flask import Flask\ndef make(config, *, name):\n    return Flask(name)\n"
+
+    assert targets(look(tmp_path, shop=factory)) == []
+    assert targets(look(tmp_path, wsgi="from shop import make\napp = make(1, name='x')\n")) == [("wsgi:app", "Flask")]
+
+
 def test_the_app_that_is_served_stands_before_what_it_is_made_of(tmp_path: Path) -> None:
     project = look(
         tmp_path,

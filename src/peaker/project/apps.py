@@ -40,7 +40,8 @@ def find_apps(code: Code) -> list[WebApp]:
             found[module.path, app.target.partition(":")[2]] = app
     # A factory whose app is made somewhere at import too would make a second one.
     made = {app.framework for app in found.values()}
-    found.update((key, app) for key, app in factories.items() if app.framework not in made)
+    ready = {key: app for key, app in factories.items() if app.target.endswith("()")}  # The others want arguments.
+    found.update((key, app) for key, app in ready.items() if app.framework not in made)
     for module in code.modules.values():
         found.update((key, app) for key, app in _bare(code, module) if key not in found)
     wrapped = {key for module in code.modules.values() for key in _wrapped(code, module)}
