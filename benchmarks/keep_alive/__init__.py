@@ -35,7 +35,7 @@ TEST: dict[str, Callable[[Data], list[Traffic]]] = {
 
 def _arguments(options: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks keep_alive --")
-    parser.add_argument("--data", type=Path, required=True, help="folder with traces/ and functions/")
+    parser.add_argument("--data", type=Path, help="folder with traces/ and functions/")
     parser.add_argument("--training", action="store_true", help="the traces the rule was tuned on, without the bar")
     return parser.parse_args(options)
 
@@ -74,6 +74,8 @@ def _group(name: str, idles: Sequence[Idle], *, has_bar: bool) -> Result:
 
 def run(options: Sequence[str]) -> list[Result]:
     arguments = _arguments(options)
+    if arguments.data is None:
+        return [at_least("all groups together", None, FEWER_MIN * 100, "%", "no traces: name their folder by --data")]
     data = Data(arguments.data)
     groups = TRAINING if arguments.training else TEST
     results, everything = [], list[Idle]()
