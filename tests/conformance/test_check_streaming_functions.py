@@ -36,7 +36,7 @@ async def raises(event: Any, _: str) -> None:
 
 
 async def streams(event: Any, _: str) -> AsyncGenerator[bytes, None]:
-    yield http_prelude(200, [(b"content-type", b"application/octet-stream")], RunNotes())
+    yield http_prelude(200, ((b"content-type", b"application/octet-stream"),), RunNotes())
     path, query = event["rawPath"], dict(urllib.parse.parse_qsl(event["rawQueryString"]))
     async with aclosing(written("/" if path == "/exits" else path, query)) as parts:
         async for part in parts:
