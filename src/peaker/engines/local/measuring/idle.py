@@ -36,12 +36,23 @@ class Ask:
         return f"{self.target.method} {self.target.path}"
 
 
-async def idle_cpu_per_s(cpu_time_s: Callable[[], float | None], watch_s: float, clock: Clock) -> float | None:
-    """CPU seconds a second that the worker uses when nobody asks it."""
-    began_s, before_s = clock.now_s(), cpu_time_s()
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """What goes on a second when nobody asks: CPU time of the worker (None where unknown), and waiting for a core."""
+
+    cpu_per_s: float | None
+    core_wait_per_s: float
+
+
+async def watch_unasked(
+    cpu_time_s: Callable[[], float | None], core_wait_s: Callable[[], float], watch_s: float, clock: Clock
+) -> Unasked:
+    """Look on for a while; a worker beats a hundred times a second, and each beat may have to wait for a core."""
+    began_s, before_s, wait_before_s = clock.now_s(), cpu_time_s(), core_wait_s()
     await asyncio.sleep(watch_s)
-    after_s = cpu_time_s()
-    return None if before_s is None or after_s is None else (after_s - before_s) / (clock.now_s() - began_s)
+    after_s, elapsed_s = cpu_time_s(), clock.now_s() - began_s
+    cpu_per_s = None if before_s is None or after_s is None else (after_s - before_s) / elapsed_s
+    return Unasked(cpu_per_s, max(0.0, core_wait_s() - wait_before_s) / elapsed_s)
 
 
 async def measure_route(
@@ -51,15 +62,15 @@ async def measure_route(
     *,
     core_wait_s: Callable[[], float],
     share: float,
-    idle_cpu: float | None,
+    unasked: Unasked,
     budget_s: float,
     timeout_s: float,
     clock: Clock,
 ) -> RouteMeasured:
     """Ask until REQUESTS_MAX or `budget_s` are over, each request after the answer to the one before.
 
-    `core_wait_s` tells how long both ends have waited for a core so far. A request's time is without that, since on a
-    machine that is busy with other things it says nothing about the app.
+    `core_wait_s` tells how long both ends have waited for a core so far. A request's time is without what that is above
+    `unasked`, since on a machine that is busy with other things it says nothing about the app.
 
     Raises:
         NothingToMeasure: it is not answered, or with a status of 400 or more.
@@ -77,13 +88,13 @@ async def measure_route(
         wait_before_s, sent_s = core_wait_s(), clock.now_s()
         sizes.append(await _asked(ask, pool, timeout_s))
         took_s = clock.now_s() - sent_s
-        waited_s = min(took_s, max(0.0, core_wait_s() - wait_before_s))
+        waited_s = core_wait_s() - wait_before_s - unasked.core_wait_per_s * took_s
         times_s.append(took_s)
-        waits_s.append(waited_s)
+        waits_s.append(min(took_s, max(0.0, waited_s)))
     cpu_after_s, elapsed_s = cpu_time_s(), clock.now_s() - measured_from_s
     cpu_s = None
-    if cpu_before_s is not None and cpu_after_s is not None and idle_cpu is not None:
-        cpu_s = max(0.0, cpu_after_s - cpu_before_s - idle_cpu * elapsed_s) / len(times_s)
+    if cpu_before_s is not None and cpu_after_s is not None and unasked.cpu_per_s is not None:
+        cpu_s = max(0.0, cpu_after_s - cpu_before_s - unasked.cpu_per_s * elapsed_s) / len(times_s)
     return RouteMeasured(
         target=ask.name,
         share=share,

@@ -15,7 +15,7 @@ from peaker.clock import Clock
 from peaker.engines.local.measuring import function_runs
 from peaker.engines.local.measuring.alone import AppAlone, running_alone, settings_alone
 from peaker.engines.local.measuring.function_runs import FunctionRuns, run_on_functions
-from peaker.engines.local.measuring.idle import Ask, idle_cpu_per_s, measure_route
+from peaker.engines.local.measuring.idle import Ask, measure_route, watch_unasked
 from peaker.engines.local.measuring.load import LoadBounds, find_capacity
 from peaker.engines.local.measuring.process_cost import core_wait_s, cpu_time_s, machine_name, memory_mb
 from peaker.engines.local.measuring.starts import fresh_starts
@@ -169,14 +169,17 @@ async def _idle(
     clock: Clock,
     say: Callable[[str], None],
 ) -> tuple[RouteMeasured, ...]:
-    pid, own_pid = app.worker_pid, os.getpid()
+
+    def both_wait_s() -> float:
+        return core_wait_s(app.worker_pid) + core_wait_s(os.getpid())
+
     pool = Pool(app.address, connections_max=1)
     asks = [_ask(request, app, target) for target in request.targets]
     budget_s = request.for_s * IDLE_SHARE / len(asks)
     routes = []
     try:
         await app.until_idle(FUNCTIONS_S_MAX)
-        idle_cpu = await idle_cpu_per_s(worker_cpu_s, IDLE_WATCH_S, clock)
+        unasked = await watch_unasked(worker_cpu_s, both_wait_s, IDLE_WATCH_S, clock)
         for ask, share in zip(asks, request.shares, strict=True):
             say(f"{ask.name}, one request at a time")
             routes.append(
@@ -184,9 +187,9 @@ async def _idle(
                     ask,
                     pool,
                     worker_cpu_s,
-                    core_wait_s=lambda: core_wait_s(pid) + core_wait_s(own_pid),
+                    core_wait_s=both_wait_s,
                     share=share,
-                    idle_cpu=idle_cpu,
+                    unasked=unasked,
                     budget_s=budget_s,
                     timeout_s=request.timeout_s,
                     clock=clock,
