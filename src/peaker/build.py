@@ -50,28 +50,22 @@ def build_hash(settings: Settings) -> str:
     return f"b{digest.hexdigest()[:_DIGITS]}"
 
 
-def code_files(root: Path) -> list[Path]:
+def code_files(root: Path, files_max: int = FILES_MAX) -> list[Path]:
     """Files of code below `root` in a fixed order.
 
     Raises:
-        SettingsError: there are more than FILES_MAX.
+        SettingsError: there are more than `files_max`.
     """
     found = []
     for path in _walk(root):
         found.append(path)
-        if len(found) > FILES_MAX:
+        if len(found) > files_max:
             raise SettingsError(
-                f"there are more than {FILES_MAX} files of code below it.",
+                f"there are more than {files_max} files of code below it.",
                 where=str(root),
                 remedy="Put peaker.toml into the folder of the app itself.",
             )
     return sorted(found)
-
-
-def is_code(path: Path, root: Path) -> bool:
-    """Whether a file at `path`, below `root`, is part of the build."""
-    *folders, name = path.relative_to(root).parts
-    return _is_code_name(name) and not any(_is_left_out(folder) for folder in folders)
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -115,6 +109,7 @@ def _settings_text(settings: Settings) -> str:
         "web": settings.app.web,
         "warm_up": settings.app.warm_up,
         "environment": environment(settings),
+        "secrets": settings.secrets,
         "functions": dataclasses.asdict(settings.functions),
         "function": [dataclasses.asdict(function) for function in settings.function],
         "resource": [dataclasses.asdict(resource) for resource in settings.resource],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -83,3 +84,13 @@ def log_to_stderr() -> None:
 def lose_output() -> None:
     """Whoever read standard output is gone; keep the interpreter from saying so at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def lose_terminal() -> None:
+    """The terminal is gone: what would be shown there goes nowhere, instead of failing."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        # Files and pipes stay as they are; a terminal is still a character device when it has hung up.
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            os.dup2(nowhere, descriptor)
+    os.close(nowhere)

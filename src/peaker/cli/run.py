@@ -143,6 +143,7 @@ async def _supervise(supervisor: Supervisor, chosen: Chosen, root: Path, predece
     def hung_up() -> None:
         # A closed terminal stops the app, as Ctrl-C does; a signal that somebody has sent reloads it.
         if had_terminal and not _has_terminal():
+            present.lose_terminal()
             supervisor.stop()
         else:
             beside.add(loop.create_task(_reload(supervisor)))
