@@ -8,10 +8,13 @@ import pty
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from peaker.testing.running import PeakerRun
 
 DEADLINE_S = 60.0
 
@@ -195,3 +198,15 @@ def test_the_env_file_is_taken_where_the_code_reads_what_it_holds(tmp_path: Path
     assert written(tmp_path)["app"]["env_file"] == ".env"
     assert "correct-horse" not in done.stdout + done.stderr + (tmp_path / "peaker.toml").read_text()
     assert peaker(tmp_path, "check").returncode == 0
+
+
+def test_three_commands_take_an_app_of_ones_own_to_servers_with_functions_above_them(tmp_path: Path) -> None:
+    write(tmp_path, APPS["FastAPI"])
+
+    assert peaker(tmp_path, "init", answers="y\n").returncode == 0
+    assert peaker(tmp_path, "check").returncode == 0
+    with PeakerRun(tmp_path, "--listen", "127.0.0.1:0") as run:
+        with urllib.request.urlopen(f"{run.app_url}/health", timeout=20) as answer:
+            assert json.load(answer) == {}
+        [function] = run.status()["host"]["functions"]
+        assert function["name"].endswith("-web")

@@ -35,6 +35,7 @@ web = "shop:app"
 listen = "127.0.0.1:0"
 [servers]
 workers = 1
+drain_idle_s = 0
 [functions]
 keep_alive_s = 1
 [env]
