@@ -98,6 +98,14 @@ def test_the_baseline_is_drawn_at_what_the_servers_hold() -> None:
     assert heights == {round(floor - 80 / 216 * (floor - top), 1)}
 
 
+def test_a_baseline_far_above_the_traffic_is_told_and_not_drawn() -> None:
+    large = dataclasses.replace(FIXED, servers=dataclasses.replace(FIXED.servers, requests_per_s=400.0))
+    wide = pictures(report_html(with_plan(candidates=(large,), recommended=0)))[0]
+    assert not [path for path in wide.iter(f"{SVG}path") if path.get("class") == "baseline"]
+    told = [each.text for each in wide.iter(f"{SVG}text")]
+    assert "7 t4g.micro hold 2.8k requests a second (above this picture)" in told
+
+
 def test_functions_alone_stand_as_no_server_where_they_do() -> None:
     holding = dataclasses.replace(FUNCTIONS, breaks=(), usd_per_month=9.0)
     alone = dataclasses.replace(holding, bill=(dataclasses.replace(holding.bill[0], usd=9.0),))

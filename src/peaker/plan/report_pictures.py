@@ -74,8 +74,9 @@ def traffic(plan: Plan, width: float, kind: str) -> str:
             clip(f"{name}-held", under),
             path(_closed(highest, frame), "servers solid-faint", closed=True, clip=f"{name}-held"),
             path(_closed(mean, frame), "servers", closed=True, clip=f"{name}-held"),
-            path(roof, "baseline"),
         ]
+    if roof and min(y for _, y in held) <= frame.y_max:
+        body.append(path(roof, "baseline"))
     body += [*time_axis(frame, duration_s, plan.start), _baseline_label(frame, servers, held)]
     return picture(name, frame, "Traffic over time", _traffic_told(plan, peak), body, kind)
 
