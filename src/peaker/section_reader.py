@@ -102,7 +102,9 @@ def check_value(name: str, value: Any, hint: Any, check: Check | None, where: st
         raise SettingsError(f"{name} = {value!r} is not a list of texts.", where=where)
     allowed = check(value) if check else ""
     if allowed:
-        raise SettingsError(f"{name} = {value!r} is not allowed; allowed: {allowed}.", where=where)
+        # Of a table names alone: what it holds may be nobody's business.
+        shown = f"{{{', '.join(value)}}}" if isinstance(value, dict) else repr(value)
+        raise SettingsError(f"{name} = {shown} is not allowed; allowed: {allowed}.", where=where)
 
 
 _TYPE_WORDS: dict[type, str] = {

@@ -1,5 +1,6 @@
 """The variables a function gets, and those it does not."""
 
+import dataclasses
 import os
 import sys
 from typing import Any
@@ -79,3 +80,12 @@ def test_nothing_else_of_the_host_is_passed_on() -> None:
         if not name.startswith(("AWS_", "PEAKER_", "PYTHON", "LC_", "SSL_CERT_")) and not name.endswith("_NUM_THREADS")
     }
     assert others - known == {"LAMBDA_RUNTIME_DIR", "LAMBDA_TASK_ROOT", "_HANDLER", "VECLIB_MAXIMUM_THREADS"}
+
+
+def test_variables_of_one_function_are_above_those_of_all() -> None:
+    both = settings()
+    one = dataclasses.replace(both.function[0], env={"LEVEL": "debug"})
+    spec = functions(dataclasses.replace(both, function=(one,)))[-1]
+
+    assert function_environment(spec, both, {"LEVEL": "info"})["LEVEL"] == "debug"
+    assert made({"LEVEL": "info"})["LEVEL"] == "info"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -220,3 +222,17 @@ def test_what_is_no_template_is_said_and_never_run(tmp_path: Path, text: str, to
 )
 def test_values_of_other_types_are_passed_over(tmp_path: Path, value: str) -> None:
     assert only(project(tmp_path, value)).functions == ()
+
+
+def test_without_pyyaml_the_template_is_named_with_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "template.yaml").write_text(SAM, encoding="utf-8")
+    script = (
+        "import sys; sys.modules['yaml'] = None\n"
+        "from pathlib import Path; from peaker.project.look import look_at\n"
+        "print(look_at(Path('.')).remarks)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert "template.yaml was not read" in done.stdout
+    assert "pip install 'peaker[sam]'" in done.stdout

@@ -233,3 +233,14 @@ def test_one_value_is_replaced_with_the_same_check_as_in_the_file() -> None:
     assert replaced(Settings(), "servers.workers", 3).servers.workers == 3
     with pytest.raises(SettingsError, match=r"--workers: servers\.workers = 0 is not allowed; allowed: 1 to 256"):
         replaced(Settings(), "servers.workers", 0, where="--workers")
+
+
+def test_variables_of_a_function_stand_below_it_and_are_texts(tmp_path: Path) -> None:
+    function = "[[function]]\nname = '{0}'\nhandler = 'm:{0}'\n"
+    text = function.format("f") + "[function.env]\nA = '1'\n" + function.format("g")
+
+    assert [one.env for one in load_settings(written(tmp_path, text)).function] == [{"A": "1"}, {}]
+    told = refusal(tmp_path, text.replace("A = '1'", "A = 1\nB = 'quiet'"))
+    assert told.startswith(
+        "peaker.toml:4: function.env = {A, B} is not allowed; allowed: names of variables, each with"
+    )

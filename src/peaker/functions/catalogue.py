@@ -142,7 +142,7 @@ class Catalogue:
             "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
             "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{spec.name}"},
         }
-        if around.has_variables:
+        if around.has_variables or spec.variables:
             error = {
                 "ErrorCode": "AccessDeniedException",
                 "Message": "Variables are not shown, for they may be secret.",
