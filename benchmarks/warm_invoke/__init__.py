@@ -1,4 +1,4 @@
-"""A function that does nothing, called again and again: Peaker beside other tools that run functions on one's machine."""
+"""A function that does nothing, called again and again: Peaker beside other tools that run functions locally."""
 
 from __future__ import annotations
 
@@ -103,8 +103,6 @@ def run(options: list[str]) -> list[Result]:
         peers = stack.enter_context(peaker())
         for name, start in PEERS.items():
             try:
-                if chosen.peers_dir is None:
-                    raise AbsentError("not looked for: no --peers-dir")
                 peers[name] = stack.enter_context(start(chosen.peers_dir))
             except AbsentError as error:
                 absent[name] = str(error)

@@ -50,10 +50,12 @@ def free_port() -> int:
         return port
 
 
-def needed(path: Path) -> Path:
-    if not path.exists():
-        raise AbsentError(f"no {path}: run benchmarks/warm_invoke/peers.sh and give --peers-dir")
-    return path
+def needed(folder: Path | None, inside: str) -> Path:
+    if folder is None:
+        raise AbsentError("not looked for: no --peers-dir")
+    if not (folder / inside).exists():
+        raise AbsentError(f"no {inside} in {folder}: benchmarks/warm_invoke/peers.sh installs it")
+    return folder.resolve() / inside
 
 
 @contextmanager
@@ -87,11 +89,11 @@ def once_it_answers(peer: Peer) -> Peer:
 
 
 @contextmanager
-def emulator(folder: Path) -> Iterator[Peer]:
+def emulator(folder: Path | None) -> Iterator[Peer]:
     """AWS's runtime interface emulator as aws-sam-cli ships it, with AWS's Python runtime client behind it."""
     machine = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
-    program = needed(folder / f"aws-sam-cli/samcli/local/rapid/aws-lambda-rie-{machine}")
-    python = needed(folder / "python/bin/python")
+    program = needed(folder, f"aws-sam-cli/samcli/local/rapid/aws-lambda-rie-{machine}")
+    python = needed(folder, "python/bin/python")
     port = free_port()
     command = [str(program), "--runtime-interface-emulator-address", f"127.0.0.1:{port}"]
     command += ["--runtime-api-address", f"127.0.0.1:{free_port()}", str(python), "-m", "awslambdaric", "noop.handle"]
@@ -100,12 +102,12 @@ def emulator(folder: Path) -> Iterator[Peer]:
         yield once_it_answers(Peer(port, [post("/2015-03-31/functions/function/invocations")], connections_max=1))
 
 
-def framework(*flags: str, target: str) -> Callable[[Path], AbstractContextManager[Peer]]:
+def framework(*flags: str, target: str) -> Callable[[Path | None], AbstractContextManager[Peer]]:
     """Google's functions-framework, on the server it chooses by itself."""
 
     @contextmanager
-    def start(folder: Path) -> Iterator[Peer]:
-        program = needed(folder / "python/bin/functions-framework")
+    def start(folder: Path | None) -> Iterator[Peer]:
+        program = needed(folder, "python/bin/functions-framework")
         port = free_port()
         command = [str(program), "--target", target, "--source", "noop.py", "--host", "127.0.0.1", "--port", str(port)]
         with running([*command, *flags], CODE):
@@ -114,12 +116,12 @@ def framework(*flags: str, target: str) -> Callable[[Path], AbstractContextManag
     return start
 
 
-def offline(handler: str, runtime: str) -> Callable[[Path], AbstractContextManager[Peer]]:
+def offline(handler: str, runtime: str) -> Callable[[Path | None], AbstractContextManager[Peer]]:
     """serverless-offline's Lambda endpoint."""
 
     @contextmanager
-    def start(folder: Path) -> Iterator[Peer]:
-        program = needed(folder / "node_modules/serverless/bin/serverless.js")
+    def start(folder: Path | None) -> Iterator[Peer]:
+        program = needed(folder, "node_modules/serverless/bin/serverless.js")
         node = shutil.which("node")
         if node is None:
             raise AbsentError("no node on the PATH")
@@ -134,7 +136,7 @@ def offline(handler: str, runtime: str) -> Callable[[Path], AbstractContextManag
         with tempfile.TemporaryDirectory() as copy:
             service = Path(copy)
             shutil.copytree(CODE, service, dirs_exist_ok=True)
-            (service / "node_modules").symlink_to(folder.resolve() / "node_modules")
+            (service / "node_modules").symlink_to(program.parents[2])
             (service / "serverless.json").write_text(json.dumps(described))
             port = free_port()
             command = [node, str(program), "offline", "--httpPort", str(free_port()), "--lambdaPort", str(port)]
@@ -145,7 +147,7 @@ def offline(handler: str, runtime: str) -> Callable[[Path], AbstractContextManag
     return start
 
 
-PEERS: dict[str, Callable[[Path], AbstractContextManager[Peer]]] = {
+PEERS: dict[str, Callable[[Path | None], AbstractContextManager[Peer]]] = {
     "RIE": emulator,
     "functions-framework": framework(target="handle_flask"),
     "functions-framework, asgi": framework("--asgi", target="handle_starlette"),
