@@ -22,6 +22,7 @@ import pytest
 
 from peaker.plan.measured import from_json, load_measured
 from peaker.plan.workload import mean_of_quantiles
+from peaker.policy.knee import Verdict
 from peaker.testing.running import until
 
 APPS = Path(__file__).parent.parent / "apps"
@@ -157,10 +158,13 @@ def test_the_capacity_of_an_app_that_serves_two_at_a_time_is_found(project: Path
     assert "capacity of one worker" in done.stdout
     measured = load_measured(project / "few.json")
     most = AT_ONCE / HELD_S
-    assert measured.capacity_per_s is not None
-    assert 0.3 * most < measured.capacity_per_s < 1.15 * most
-    assert measured.missed_per_s is not None
-    assert measured.missed_per_s > 0.6 * most
+    held = [point.rate_per_s for point in measured.curve if point.verdict is Verdict.HELD]
+    assert max(held, default=0.0) < 1.15 * most
+    assert all(point.achieved_per_s < 1.25 * most for point in measured.curve)
+    if not any(point.verdict is Verdict.VOID for point in measured.curve):
+        # Where the generator itself was late, the machine was too busy for a lower bound.
+        assert measured.capacity_per_s is not None
+        assert measured.capacity_per_s > 0.3 * most
     assert (measured.function_memory_mb, measured.local_cold_start_s, measured.warm_function_s) == (None, None, None)
     assert processes_naming(str(scratch)) == []
     assert list(scratch.iterdir()) == []
