@@ -68,7 +68,7 @@ def hybrid(idle: Idle) -> Cost:
             own = rows.setdefault(level, Histogram())
             own.add(idle_s)
             changed[level] = changed.get(level, 1) - 1
-            if changed[level] <= 0:  # As often as Peaker's: when a sixteenth is new.
+            if changed[level] <= 0:  # When a sixteenth is new.
                 windows[level] = own.windows()
                 changed[level] = max(1, own.total // 16)
     return Cost(cold, kept_s * idle.memory_gb, ahead)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peaker.errors import PeakerError
@@ -23,6 +23,7 @@ def learned_from(idle_s: list[float]) -> IdleTimes:
     return times
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(IDLE_S, max_size=60), st.floats(0, 1e5))
 def test_windows_are_in_order_and_never_negative(idle_s: list[float], worth_s: float) -> None:
     edges = [edge_s for window in learned_from(idle_s).windows(worth_s) for edge_s in window]
@@ -31,6 +32,7 @@ def test_windows_are_in_order_and_never_negative(idle_s: list[float], worth_s: f
     assert len(edges) <= BINS
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.floats(1.0, 7200.0))
 def test_uses_at_a_regular_time_are_met_warm_with_little_idle_time(period_s: float) -> None:
     windows = learned_from([period_s] * 40).windows()
@@ -39,6 +41,7 @@ def test_uses_at_a_regular_time_are_met_warm_with_little_idle_time(period_s: flo
     assert kept_s <= max(600.0, 0.3 * period_s) if period_s < 600 else kept_s <= 0.3 * period_s
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(IDLE_S, max_size=7))
 def test_few_observations_change_nothing(idle_s: list[float]) -> None:
     assert learned_from(idle_s).windows() == STANDARD
@@ -57,6 +60,7 @@ def test_nothing_is_kept_where_a_cold_start_is_worth_nothing() -> None:
         IdleTimes().windows(-1.0)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 6), st.floats(0.01, 5000.0)), max_size=80))
 def test_never_more_is_kept_than_was_ever_busy(steps: list[tuple[int, float]]) -> None:
     learned, now_s, most = LearnedKeepAlive(), 0.0, 0
@@ -72,6 +76,7 @@ def test_never_more_is_kept_than_was_ever_busy(steps: list[tuple[int, float]]) -
     assert learned.kept(now_s + 2 * EDGES_S[-1]) == Kept(0, 0)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 200), IDLE_S), max_size=100))
 def test_what_was_learned_survives_its_own_json(seen: list[tuple[int, float]]) -> None:
     before, after = Levels(), Levels()

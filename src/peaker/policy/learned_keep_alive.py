@@ -19,8 +19,10 @@ VERSION = 1
 _SLACK_S = 0.001
 """As in keep_alive.py: a timer may fire this much early."""
 
-_LOOK_AGAIN_SHARE = 16
-"""Windows are reckoned anew when a sixteenth of the observations is new."""
+_FEW = 64
+
+_NEW_SHARE_OF_FEW, _NEW_SHARE_OF_MANY = 1 / 16, 1 / 4
+"""Windows are reckoned anew when this share of the observations is new: it takes a millisecond or two."""
 
 
 class Levels:
@@ -74,7 +76,8 @@ class Levels:
 
     def _reckon(self, row: int, times: IdleTimes) -> None:
         self._windows[row] = times.windows(self._worth_s, self._learning)
-        self._left[row] = max(1, int(times.count / _LOOK_AGAIN_SHARE))
+        count = times.count
+        self._left[row] = max(1, int(count * (_NEW_SHARE_OF_FEW if count < _FEW else _NEW_SHARE_OF_MANY)))
 
 
 def _within(number: int, low: int, high: int) -> int:
