@@ -1,4 +1,5 @@
 """An HTTP API in front of a DynamoDB table, after the tutorial in the API Gateway developer guide."""
+
 import json
 import os
 

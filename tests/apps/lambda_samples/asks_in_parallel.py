@@ -1,4 +1,5 @@
 """A handler that runs coroutines: its own loop, made once and kept."""
+
 import asyncio
 
 loop = asyncio.new_event_loop()

@@ -1,4 +1,5 @@
 """A DynamoDB stream: what has changed, as Python values; the answer holds their Decimals."""
+
 from boto3.dynamodb.types import TypeDeserializer
 
 deserializer = TypeDeserializer()

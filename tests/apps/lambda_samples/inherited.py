@@ -1,4 +1,5 @@
 """Handlers that are objects of classes."""
+
 import abc
 import logging
 

@@ -1,4 +1,5 @@
 """A Kinesis stream: decode each record; stop at the first that cannot be, so that it is tried again from there."""
+
 import base64
 import json
 

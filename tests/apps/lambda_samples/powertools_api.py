@@ -1,4 +1,5 @@
 """Powertools: event handler, logger, tracer and metrics together, as its documentation shows them."""
+
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError

@@ -1,4 +1,5 @@
 """Powertools: the idempotency utility over a persistence layer of our own, SQLite in /tmp."""
+
 import datetime
 import os
 import sqlite3

@@ -1,4 +1,5 @@
 """An S3 trigger: fetch the picture, make it smaller, put it beside. Portable pixmaps, so nothing but boto3 is needed."""
+
 import os
 import urllib.parse
 import uuid

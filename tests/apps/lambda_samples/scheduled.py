@@ -1,4 +1,5 @@
 """An EventBridge schedule; keeps what is dear in the instance."""
+
 import datetime
 import os
 

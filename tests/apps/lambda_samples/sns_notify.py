@@ -1,4 +1,5 @@
 """An SNS trigger that logs each message."""
+
 import logging
 
 logger = logging.getLogger()

@@ -1,4 +1,5 @@
 """An SQS trigger that reports the messages it could not process."""
+
 import json
 
 

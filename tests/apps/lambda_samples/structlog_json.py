@@ -1,4 +1,5 @@
 """structlog, one JSON object a line, with the request id bound."""
+
 import logging
 
 import structlog

@@ -1,4 +1,5 @@
 """The X-Ray SDK, which in a function finds its segment by _X_AMZN_TRACE_ID."""
+
 import sqlite3
 
 from aws_xray_sdk.core import patch, xray_recorder
