@@ -93,7 +93,7 @@ def known_of_options(given: dict[str, Any], measured: Measured | None) -> Known:
         text = given[name]
         return Times(_milliseconds(text, _flag(name)), Origin.GIVEN, "") if text else None
 
-    told = {
+    told: dict[str, Any] = {
         "service_s": times("service_ms"),
         "cold_start": times("cold_start_ms"),
         "cpu_share": _figure(given["cpu_share"]),
