@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -69,26 +69,7 @@ ROUNDS_BESIDE = 9
 )
 @click.option("--yes", is_flag=True, help="Do not ask before requests are sent.")
 @json_option
-def command(
-    *,
-    config: str | None,
-    stage: str,
-    paths: tuple[str, ...],
-    log: str | None,
-    headers: tuple[str, ...],
-    methods: tuple[str, ...],
-    body: Path | None,
-    for_s: float,
-    requests_max: int,
-    objective_ms: float | None,
-    no_functions: bool,
-    save: Path | None,
-    picture: Path | None,
-    only_cpu: bool,
-    cpu_of: Path | None,
-    yes: bool,
-    as_json: bool,
-) -> int:
+def command(**given: Any) -> int:
     """Measure what the app needs, by driving it on this machine; `peaker plan` takes the result.
 
     Starts the app with one worker, beside whatever runs; asks each path one request at a time, then raises the load
@@ -106,36 +87,35 @@ def command(
       peaker measure --cpu --save c7g.json      (on the instance type)
       peaker measure --cpu-of c7g.json          (here)
     """  # noqa: D301
-    there = None if cpu_of is None else load_score(cpu_of)
-    is_cpu_only = only_cpu or (there is not None and not paths and log is None)
-    if is_cpu_only:
-        for name, given in {"--path": paths, "--log": log, "--body": body, "--picture": picture}.items():
-            if given:
-                raise SettingsError(f"{name} has no meaning with --cpu.", where=name)
-        return _cpu(there, save, as_json=as_json)
-    if not FOR_S[0] <= for_s <= FOR_S[1]:
-        raise SettingsError(f"{for_s:g} s is not allowed; allowed: {FOR_S[0]:g} to {FOR_S[1]:g}.", where="--for")
+    there = None if given["cpu_of"] is None else load_score(given["cpu_of"])
+    if given["only_cpu"] or (there is not None and not given["paths"] and given["log"] is None):
+        for name in ("path", "log", "body", "picture"):
+            if given["paths" if name == "path" else name]:
+                raise SettingsError(f"--{name} has no meaning with --cpu.", where=f"--{name}")
+        return _cpu(there, given["save"], as_json=given["as_json"])
+    return _whole(given, there)
+
+
+def _whole(given: dict[str, Any], there: CpuScore | None) -> int:
+    """All of it: ask, measure, save, show."""
+    picture: Path | None = given["picture"]
+    if not FOR_S[0] <= given["for_s"] <= FOR_S[1]:
+        raise SettingsError(
+            f"{given['for_s']:g} s is not allowed; allowed: {FOR_S[0]:g} to {FOR_S[1]:g}.", where="--for"
+        )
     if picture is not None:
         require_extra("plan", purpose="Drawing a picture")
         from peaker.plan.measured_picture import require_picture_name
 
         require_picture_name(picture)
-    settings = find_settings(config, stage)
-    if objective_ms is not None:
-        settings = replaced(settings, "objective.latency_p95_ms", objective_ms, where="--objective-ms")
-    chosen = _chosen(paths, methods, log)
-    wanted = _to_measure(
-        settings,
-        chosen,
-        headers=headers,
-        body=body,
-        for_s=for_s,
-        requests_max=requests_max,
-        on_functions=not no_functions,
-    )
-    file = save or Path(settings.directory, FILE_NAME)
+    settings = find_settings(given["config"], given["stage"])
+    if given["objective_ms"] is not None:
+        settings = replaced(settings, "objective.latency_p95_ms", given["objective_ms"], where="--objective-ms")
+    chosen = _chosen(given["paths"], given["methods"], given["log"])
+    wanted = _to_measure(settings, chosen, given)
+    file = given["save"] or Path(settings.directory, FILE_NAME)
     _require_writable(file)
-    _require_consent(wanted, yes=yes)
+    _require_consent(wanted, yes=given["yes"])
     check_settings(settings)
     with _output_of_others_to_stderr():
         measured = _measured(wanted, chosen, there)
@@ -144,7 +124,7 @@ def command(
         from peaker.plan.measured_picture import draw_measured
 
         draw_measured(measured, picture)
-    if as_json:
+    if given["as_json"]:
         present.data(dataclasses.asdict(measured))
     else:
         present.out(report(measured))
@@ -164,16 +144,7 @@ def _chosen(paths: tuple[str, ...], methods: tuple[str, ...], log: str | None) -
     return weighted_by_log(given, traffic, log)
 
 
-def _to_measure(
-    settings: Settings,
-    chosen: Chosen,
-    *,
-    headers: tuple[str, ...],
-    body: Path | None,
-    for_s: float,
-    requests_max: int,
-    on_functions: bool,
-) -> ToMeasure:
+def _to_measure(settings: Settings, chosen: Chosen, given: dict[str, Any]) -> ToMeasure:
     from peaker.engines.local.measuring.alone import settings_alone
     from peaker.engines.local.measuring.measure import ToMeasure
 
@@ -181,11 +152,11 @@ def _to_measure(
     return ToMeasure(
         settings=settings,
         targets=chosen.targets,
-        headers=tuple(header_fields(headers)),
-        body=read_body(body),
-        for_s=for_s,
-        requests_max=requests_max,
-        on_functions=on_functions,
+        headers=tuple(header_fields(given["headers"])),
+        body=read_body(given["body"]),
+        for_s=given["for_s"],
+        requests_max=given["requests_max"],
+        on_functions=not given["no_functions"],
     )
 
 
