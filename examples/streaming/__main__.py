@@ -75,7 +75,7 @@ class Demonstration:
         self._live = Live(self._trace.duration_s, self._settings.objective.latency_p95_ms)
         self._out = console()
         self._replaying: asyncio.subprocess.Process | None = None
-        self._stopped = False
+        self._stopped = self._is_cut_short = False
 
     def stop(self, task: asyncio.Task[int]) -> None:
         """End it in order; what was shown so far is summed up where there is anything to sum up."""
@@ -83,6 +83,7 @@ class Demonstration:
         if self._replaying is None:
             task.cancel()
         elif self._replaying.returncode is None:
+            self._is_cut_short = True
             self._replaying.send_signal(signal.SIGINT)
 
     async def run(self) -> int:
@@ -106,6 +107,7 @@ class Demonstration:
                 seen=seen,
                 instances_max=self._live.instances_max,
                 objective_ms=self._settings.objective.latency_p95_ms,
+                cut_short_after_s=self._live.elapsed_s if self._is_cut_short else None,
             )
             self._out.print(summary(outcome))
             self._say("Stopping ...")

@@ -35,12 +35,12 @@ class Live:
         self._length_s = length_s
         self.objective_ms = objective_ms
         self._moments: deque[Moment] = deque(maxlen=HISTORY_S)
-        self._elapsed_s = 0.0
+        self.elapsed_s = 0.0
         self.instances_max = 0
 
     def add(self, moment: Moment) -> None:
         self._moments.append(moment)
-        self._elapsed_s += moment.seconds
+        self.elapsed_s += moment.seconds
         self.instances_max = max(self.instances_max, moment.instances)
 
     def picture(self) -> RenderableType:
@@ -65,7 +65,7 @@ class Live:
             (p95, "red" if late else "green"),
             f" (objective {self.objective_ms:.0f} ms)",
         )
-        return Group(Text(f"{self._elapsed_s:.0f} of {self._length_s:.0f} s"), table, state)
+        return Group(Text(f"{self.elapsed_s:.0f} of {self._length_s:.0f} s"), table, state)
 
     def line(self, moments: Iterable[Moment]) -> str:
         """Several seconds in one plain line."""
@@ -75,7 +75,7 @@ class Live:
         worst = max((m.latency_p95_ms for m in seen if m.latency_p95_ms is not None), default=None)
         p95 = "-" if worst is None else f"{worst:.0f} ms"
         return (
-            f"{self._elapsed_s:4.0f} s  requests a second: {rates}; slots {max(m.in_flight for m in seen)} of "
+            f"{self.elapsed_s:4.0f} s  requests a second: {rates}; slots {max(m.in_flight for m in seen)} of "
             f"{seen[-1].slots}, instances {max(m.instances for m in seen)}, p95 of the worst second {p95}"
         )
 
@@ -90,6 +90,8 @@ class Outcome:
     seen: Viewers
     instances_max: int
     objective_ms: float
+    cut_short_after_s: float | None = None
+    """Where Ctrl-C ended the traffic: the figures are of what had been sent by then."""
 
 
 def summary(outcome: Outcome) -> RenderableType:
@@ -117,6 +119,8 @@ def _sentences(outcome: Outcome) -> Iterable[str]:
     p95 = replayed["all"]["latency_ms"]["p95"]
     kept = p95 is not None and p95 <= outcome.objective_ms
     verdict = "kept" if kept else "missed"
+    if outcome.cut_short_after_s is not None:
+        yield f"Cut short after {outcome.cut_short_after_s:.0f} s: this is about the traffic up to then."
     yield f"The objective, 95 % within {outcome.objective_ms:.0f} ms, was {verdict} ({_ms(p95)})."
     yield (
         f"{usage['on_function']:,} requests spilled to functions; {usage['cold_starts']:,} of them were cold starts, "

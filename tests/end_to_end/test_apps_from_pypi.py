@@ -24,8 +24,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "apps"))
 
 from record_session import document, form, multipart, step
-from running_peaker import running_peaker
 from session import Answer, Player, differences
+
+from peaker.testing.running import PeakerRun
 
 APPS = Path(__file__).parents[1] / "apps"
 TARGETS = {"httpbin": "httpbin:app", "datasette": "datasette_app:app"}
@@ -186,16 +187,19 @@ def test_an_app_from_pypi_answers_the_same_on_servers_on_functions_and_on_both(
             name=name, target=TARGETS[name], db=catalogue, placement=placement, slots=slots, queue=queue
         )
 
+    def running(text: str) -> PeakerRun:
+        return PeakerRun.with_settings(tmp_path, text, environment={"PYTHONPATH": str(APPS)})
+
     for placement, ran in (("servers", "server"), ("functions", "function")):
-        with running_peaker(tmp_path, settings(placement, 16, 100)) as peaker:
-            answers = played(name, peaker.host, peaker.port, steps)
+        with running(settings(placement, 16, 100)) as peaker:
+            answers = played(name, *peaker.address, steps)
         assert differences(expected, answers) == []
         assert set(places(answers)) == {ran}
 
     # One slot and a short queue: of four sessions at once, most requests spill.
-    with running_peaker(tmp_path, settings("hybrid", 1, 4)) as peaker, ThreadPoolExecutor(4) as threads:
+    with running(settings("hybrid", 1, 4)) as peaker, ThreadPoolExecutor(4) as threads:
         started_s = time.monotonic()
-        sessions = list(threads.map(lambda _: played(name, peaker.host, peaker.port, steps), range(4)))
+        sessions = list(threads.map(lambda _: played(name, *peaker.address, steps), range(4)))
         assert time.monotonic() - started_s < 60
     for answers in sessions:
         assert differences(expected, answers) == []

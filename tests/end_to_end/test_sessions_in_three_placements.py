@@ -21,13 +21,14 @@ from websockets.sync.client import connect
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "apps"))
 
-from running_peaker import RunningPeaker, running_peaker
 from serving_app import serving_app
 from session import DEADLINE_S, Answer, Player, differences, load_steps
 from slot_holder import SlotHolder
 
 from peaker.app import adapt_wsgi, is_asgi
+from peaker.testing.running import PeakerRun
 
+APPS_FOLDER = Path(__file__).parents[1] / "apps"
 APPS = [
     "starlette",
     "flask",
@@ -88,12 +89,16 @@ def websocket_echo(host: str, port: int) -> str | bytes:
         return socket.recv(timeout=DEADLINE_S)
 
 
-def played_beside_a_holder(peaker: RunningPeaker, steps: list[dict[str, Any]]) -> tuple[list[list[Answer]], int]:
+def running(directory: Path, settings: str) -> PeakerRun:
+    return PeakerRun.with_settings(directory, settings, environment={"PYTHONPATH": str(APPS_FOLDER)})
+
+
+def played_beside_a_holder(peaker: PeakerRun, steps: list[dict[str, Any]]) -> tuple[list[list[Answer]], int]:
     """Three sessions at once while the slot is held on and off; and how often it was."""
-    holder = SlotHolder(peaker.host, peaker.port, HELD_PATH)
+    holder = SlotHolder(*peaker.address, HELD_PATH)
     with ThreadPoolExecutor(4) as threads:
         holding = threads.submit(holder.hold)
-        players = [Player(peaker.host, peaker.port, on_answer=holder.answered) for _ in range(3)]
+        players = [Player(*peaker.address, on_answer=holder.answered) for _ in range(3)]
         sessions = [threads.submit(player.play, steps) for player in players]
         wait(sessions)
         holder.end()
@@ -106,19 +111,19 @@ def test_an_app_answers_the_same_on_servers_on_functions_and_on_both(name: str, 
     steps = load_steps()
     expected = on_uvicorn(name)
 
-    with running_peaker(tmp_path, settings_for(name, "servers", 16)) as peaker:
-        answers = Player(peaker.host, peaker.port).play(steps)
+    with running(tmp_path, settings_for(name, "servers", 16)) as peaker:
+        answers = Player(*peaker.address).play(steps)
     assert differences(expected, answers) == []
     assert set(places(answers)) == {"server"}
 
-    with running_peaker(tmp_path, settings_for(name, "functions", 16)) as peaker:
-        answers = Player(peaker.host, peaker.port).play(steps)
+    with running(tmp_path, settings_for(name, "functions", 16)) as peaker:
+        answers = Player(*peaker.address).play(steps)
         # A WebSocket stays open, so it runs on the servers wherever its route is placed.
-        assert name not in WITH_WEBSOCKET or websocket_echo(peaker.host, peaker.port) == "GRÜSSE"
+        assert name not in WITH_WEBSOCKET or websocket_echo(*peaker.address) == "GRÜSSE"
     assert differences(expected, answers) == []
     assert places(answers) == {"function": len(steps) - STAY, "server": STAY}
 
-    with running_peaker(tmp_path, settings_for(name, "hybrid", 1)) as peaker:
+    with running(tmp_path, settings_for(name, "hybrid", 1)) as peaker:
         sessions, held = played_beside_a_holder(peaker, steps)
     for answers in sessions:
         assert differences(expected, answers) == []

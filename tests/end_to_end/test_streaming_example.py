@@ -63,6 +63,7 @@ def test_control_c_sums_up_what_there_was_and_leaves_nothing_behind(tmp_path: Pa
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0, seen + out
+    assert "Cut short after 1" in out  # Some ten seconds.
     assert "The objective, 95 % within" in out
     assert processes_that_name(tmp_path) == []
     assert list(tmp_path.iterdir()) == []

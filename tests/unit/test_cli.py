@@ -168,6 +168,17 @@ def test_resources_that_could_be_overbooked_are_refused(capsys: pytest.CaptureFi
     assert "concurrency_max" in err
 
 
+@pytest.mark.parametrize("option", ["--speed", "--scale"])
+def test_a_factor_out_of_range_is_blamed_on_its_option(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str
+) -> None:
+    (tmp_path / "trace_1s.csv").write_text("count\n1\n")
+    code, _, err = call(capsys, "replay", str(tmp_path / "trace_1s.csv"), "--to", "http://127.0.0.1:1", option, "0")
+    assert code == 2
+    assert f"Invalid value for '{option}'" in err
+    assert "trace_1s" not in err
+
+
 def test_help_and_version_import_nothing_heavy() -> None:
     heavy = ("asyncio", "uvicorn", "rich", "httptools", "peaker.engines", "peaker.control")
     script = (

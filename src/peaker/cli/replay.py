@@ -24,7 +24,7 @@ from peaker.traffic.arrivals import Spread, arrival_times_s
 from peaker.traffic.mix import Mix, Target, parse_target, read_targets
 from peaker.traffic.replay import Replay, destination
 from peaker.traffic.tally import LAG_S_MAX, MEANINGS, Outcome, Tally
-from peaker.traffic.trace import Trace, read_trace
+from peaker.traffic.trace import FACTOR_MAX, Trace, read_trace
 from peaker.units import parse_duration_s
 
 CONNECTIONS_MAX = 50_000
@@ -46,11 +46,14 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+FACTOR = click.FloatRange(0, FACTOR_MAX, min_open=True)
+
+
 @click.command("replay")
 @click.argument("trace", type=click.Path(path_type=Path))
 @click.option("--to", "url", required=True, help="URL requests are sent to; its path stands before each --path.")
-@click.option("--speed", type=float, default=1.0, show_default=True, help="Replay this many times faster.")
-@click.option("--scale", type=float, default=1.0, show_default=True, help="Send this many times as many requests.")
+@click.option("--speed", type=FACTOR, default=1.0, show_default=True, help="Replay this many times faster.")
+@click.option("--scale", type=FACTOR, default=1.0, show_default=True, help="Send this many times as many requests.")
 @click.option("--from", "from_s", type=Duration(), default=0.0, help="Begin here, in the trace's own time.")
 @click.option("--for", "for_s", type=Duration(), help="Replay this much of it, in the trace's own time.")
 @click.option("--step", "step_s", type=Duration(), help="Length of a step of a count file whose name does not say it.")

@@ -39,6 +39,12 @@ class PeakerRun:
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
+    @classmethod
+    def with_settings(cls, directory: Path, settings: str, *, environment: dict[str, str] | None = None) -> Self:
+        """The same with `settings` written as its peaker.toml, on a free port."""
+        (directory / "peaker.toml").write_text(settings, encoding="utf-8")
+        return cls(directory, "--listen", "127.0.0.1:0", environment=environment)
+
     def __enter__(self) -> Self:
         """Start it and wait until everything is ready."""
         self.start()
@@ -48,7 +54,7 @@ class PeakerRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop everything."""
+        """Stop everything; raises PeakerError where a stop in order was no success."""
         self.stop()
 
     @property
@@ -64,6 +70,12 @@ class PeakerRun:
         if run is None:
             raise PeakerError("the app has not been started.", where=str(self.directory))
         return run.app_url
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port where the app is served; raises as `app_url`."""
+        host, _, port = self.app_url.removeprefix("http://").rpartition(":")
+        return host.strip("[]"), int(port)
 
     @property
     def errors(self) -> str:
@@ -154,7 +166,12 @@ class PeakerRun:
         return self._process.wait(timeout_s)
 
     def stop(self) -> None:
-        """Stop the supervisor and, should it be dead, what it left; everything is gone afterwards."""
+        """Stop the supervisor and, should it be dead, what it left; everything is gone afterwards.
+
+        Raises:
+            PeakerError: it ended with another exit code than 0 when it was stopped.
+        """
+        was_running = self._process is not None and self._process.poll() is None
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             try:
@@ -170,6 +187,8 @@ class PeakerRun:
                 asyncio.run(stop_orphans(locked, SystemClock()))
             finally:
                 locked.close()
+        if was_running and self._process is not None and self._process.returncode:
+            raise PeakerError(f"peaker run ended with {self._process.returncode}: {self.errors}")
 
 
 async def _settled(path: Path, timeout_s: float) -> None:
