@@ -1,4 +1,4 @@
-"""SIGKILL of workers, host, control and supervisor under load: no total ever falls, and only what was in flight is missing."""
+"""SIGKILL of workers, host, control and supervisor under load: no total falls, only what was in flight is missing."""
 
 from __future__ import annotations
 

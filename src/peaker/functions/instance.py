@@ -118,13 +118,15 @@ async def _serve_web(application: ASGIApp, channel: socket.socket, start_rss_kb:
 async def _answer(web: WebApp, streaming: Streaming | None, head: frames.Head, event: bytes) -> tuple[bytes, str]:
     try:
         if streaming is None:
-            return await web.answer(event, cold=head["cold"], init_ms=head["init_ms"]), ""
-        await streaming.answer(web, event, RunNotes(cold=head["cold"], init_ms=head["init_ms"]))
-        return b"", ""
+            result = await web.answer(event, cold=head["cold"], init_ms=head["init_ms"])
+        else:
+            await streaming.answer(web, event, RunNotes(cold=head["cold"], init_ms=head["init_ms"]))
+            result = b""
     except PayloadTooLarge as error:
         return _too_large(str(error), head["request_id"]), handler.UNHANDLED
     except (PeakerError, ValueError) as error:
         return handler.exception_result(error, head["request_id"]), handler.UNHANDLED
+    return result, ""
 
 
 def _begin(head: frames.Head) -> float:

@@ -81,28 +81,9 @@ class Zygote:
             # Nothing of this process is left in an instance once its program has been executed.
             self._tell("ready", resident_bytes=0, virtual_bytes=0)
             return True
-        directory = self._order["directory"]
         # Collections during the steps would scatter garbage over pages that all instances are to share.
         gc.disable()
-        try:
-            if rung is not Rung.FRESH:
-                self._tell("step", step=f"importing {spec.target}")
-                self._code = instance.load(spec, directory)
-                if not self._is_fit("import", f"importing {spec.target}"):
-                    return False
-            if rung is Rung.WARMED and self._code is not None:
-                self._tell("step", step="starting, warming and stopping the app")
-                note = preparation.warm_up(self._code, spec.warm_up)
-                if note:
-                    self._tell("note", text=note)
-                if not self._is_fit("warm", "starting, warming and stopping the app"):
-                    return False
-        except AppImportError as error:
-            handler = error.to_json() if isinstance(error, HandlerImportError) else None
-            self._tell("failed", error="import", text=str(error), handler=handler)
-            return False
-        except AppStartError as error:
-            self._tell("failed", error="start", text=str(error))
+        if not self._climb(spec, rung):
             return False
         preparation.run_before_snapshot_hooks()
         gc.collect()
@@ -125,6 +106,29 @@ class Zygote:
         self._written = trial.written
         virtual_bytes, resident_bytes = proc.memory_bytes()
         self._tell("ready", resident_bytes=resident_bytes, virtual_bytes=virtual_bytes)
+        return True
+
+    def _climb(self, spec: FunctionSpec, rung: Rung) -> bool:
+        """Import, then warm up, as far as `rung` goes; False where the host has been told what went wrong."""
+        try:
+            if rung is not Rung.FRESH:
+                self._tell("step", step=f"importing {spec.target}")
+                self._code = instance.load(spec, self._order["directory"])
+                if not self._is_fit("import", f"importing {spec.target}"):
+                    return False
+            if rung is Rung.WARMED and self._code is not None:
+                self._tell("step", step="starting, warming and stopping the app")
+                note = preparation.warm_up(self._code, spec.warm_up)
+                if note:
+                    self._tell("note", text=note)
+                return self._is_fit("warm", "starting, warming and stopping the app")
+        except AppImportError as error:
+            handler = error.to_json() if isinstance(error, HandlerImportError) else None
+            self._tell("failed", error="import", text=str(error), handler=handler)
+            return False
+        except AppStartError as error:
+            self._tell("failed", error="start", text=str(error))
+            return False
         return True
 
     def _look_for_private_tmp(self) -> None:

@@ -113,7 +113,7 @@ class Worker:
         slots.set(self._row, "pid", os.getpid())
         slots.set(self._row, "status", WorkerStatus.STARTING)
         slots.close()
-        # Before the import: code that is changed meanwhile has another hash than the function, and is not spilled to it.
+        # Before the import: code that changes meanwhile has another hash than the function, and does not spill to it.
         build = build_hash(self._settings)
         self._serving = Serving(
             load_web(self._settings),
