@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.apps.plan_cases import case, crowds, poisson
+from plan_cases import case, crowds, poisson
 
 from peaker.plan.answer import anchors_of, quick_dollars, turns_of
 from peaker.plan.case import Case

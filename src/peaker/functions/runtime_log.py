@@ -69,7 +69,7 @@ class _Handler(logging.Handler):
 class JsonForm(logging.Formatter):
     """One JSON object a record, with AWS's keys and the record's `extra`."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
