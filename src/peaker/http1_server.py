@@ -66,6 +66,7 @@ class HttpServer:
         self.limits = limits or HttpLimits()
         self.refuse = refuse
         self.is_draining = False
+        self.is_lingering = False
         self.connections: set[_ServerConnection] = set()
         self._servers: list[asyncio.Server] = []
         self._idle = asyncio.Event()
@@ -93,24 +94,35 @@ class HttpServer:
         for connection in tuple(self.connections):
             connection.abort()
 
-    async def drain(self, timeout_s: float) -> bool:
-        """Accept nothing more, answer what was begun, close; False if `timeout_s` cut something off."""
+    async def drain(self, timeout_s: float, *, idle_s: float = 0.0) -> bool:
+        """Accept nothing more, answer what was begun, close; False if `timeout_s` cut something off.
+
+        An idle connection stays open for `idle_s`, for a request that may be on its way; its answer says that the
+        connection closes.
+        """
         self.is_draining = True
+        self.is_lingering = idle_s > 0
         for server in self._servers:
             server.close()
+        if self.is_lingering:
+            await self._wait_until_closed(min(idle_s, timeout_s))
+            self.is_lingering = False
         for connection in tuple(self.connections):
             connection.close_if_idle()
-        whole = True
+        whole = await self._wait_until_closed(timeout_s)
+        for connection in tuple(self.connections):
+            connection.abort()
+        return whole
+
+    async def _wait_until_closed(self, timeout_s: float) -> bool:
         try:
             async with asyncio.timeout(timeout_s):
                 while self.connections:
                     self._idle.clear()
                     await self._idle.wait()
         except TimeoutError:
-            whole = False
-        for connection in tuple(self.connections):
-            connection.abort()
-        return whole
+            return False
+        return True
 
     def lost(self, connection: _ServerConnection) -> None:
         """A connection has ended."""
@@ -152,7 +164,8 @@ class _ServerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are not subclasses of it.
-        if len(self._server.connections) >= self._limits.connections_max or self._server.is_draining:
+        is_over = self._server.is_draining and not self._server.is_lingering
+        if len(self._server.connections) >= self._limits.connections_max or is_over:
             self._transport.close()
             return
         self._server.connections.add(self)

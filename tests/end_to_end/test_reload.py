@@ -7,19 +7,24 @@ all the time (tests/apps/versioned_project.py says which version of the code ans
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 from versioned_project import make_project, ran, version_of, versions_by_connection, write_version
 
 from peaker.engines.local.state_dir import read_run
+from peaker.functions.credentials import load_or_create_key
 from peaker.testing.faults import Checker, kill
 from peaker.testing.running import PeakerRun, is_alive, until
+from peaker.wire.sigv4 import sign
 
 
 def generation_of(run: PeakerRun) -> int:
@@ -72,6 +77,55 @@ def test_a_reload_under_load_loses_no_request_and_mixes_no_versions(shop: Peaker
     assert shop.status()["generation"] == 2
     done = shop.command("invoke", "version")
     assert '"22"' in done.stdout
+
+
+class Invoker:
+    """Signed invocations one after another on a connection that is kept, each sent once."""
+
+    def __init__(self, run: PeakerRun) -> None:
+        self._endpoint = run.status()["lambda_endpoint"].removeprefix("http://")
+        self._key = load_or_create_key(run.state.credentials)
+        self.answers: list[str] = []
+        self.failures: list[str] = []
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._invoke)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(30)
+
+    def _invoke(self) -> None:
+        connection = http.client.HTTPConnection(self._endpoint, timeout=30)
+        target = "/2015-03-31/functions/version/invocations"
+        while not self._stopping.is_set():
+            signed = sign(
+                self._key, method="POST", target=target, headers=[("host", self._endpoint)], body=b"{}",
+                region="us-east-1", epoch_s=time.time(),
+            )  # fmt: skip
+            try:
+                connection.request("POST", target, body=b"{}", headers={**dict(signed), "host": self._endpoint})
+                answer = connection.getresponse()
+                self.answers.append(answer.read().decode())
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                connection.close()
+        connection.close()
+
+
+def test_direct_invocations_go_on_while_the_function_host_is_replaced(shop: PeakerRun) -> None:
+    with Invoker(shop) as first, Invoker(shop) as second:
+        until(lambda: len(first.answers) > 20 and len(second.answers) > 20, 30)
+        write_version(shop.directory, "3")
+        assert shop.command("reload").returncode == 0
+        until(lambda: first.answers[-1:] == second.answers[-1:] == ['"33"'], 30)
+    for one in (first, second):
+        assert one.failures == []
+        assert set(one.answers) <= {'"22"', '"33"'}
+        assert one.answers == sorted(one.answers)  # Never back to the old version.
 
 
 def test_code_that_does_not_import_leaves_the_old_generation_and_says_why(shop: PeakerRun) -> None:

@@ -202,6 +202,26 @@ def test_a_drain_finishes_what_was_begun_and_closes_what_is_idle(run: Any) -> No
     run(main())
 
 
+def test_a_draining_server_answers_the_request_that_was_on_its_way_and_closes_then(run: Any) -> None:
+    async def main() -> None:
+        async def answer(_: HttpRequest) -> HttpAnswer:
+            return HttpAnswer(status=200, body=b"whole")
+
+        async with serving(answer) as (server, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            request = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"
+            writer.write(request)
+            assert b"connection: close" not in await reader.readuntil(b"whole")
+            drained = asyncio.ensure_future(server.drain(10.0, idle_s=10.0))
+            await asyncio.sleep(0)
+            writer.write(request)
+            assert b"connection: close" in await reader.read()
+            assert await drained  # At once: nothing is open any more.
+            writer.close()
+
+    run(main())
+
+
 def test_a_drain_cuts_off_at_its_limit(run: Any) -> None:
     async def main() -> None:
         begun = asyncio.Event()

@@ -37,11 +37,14 @@ class Front:
         await self._private.listen(private.socket)
         await self._signed.listen(signed)
 
-    async def drain(self, timeout_s: float) -> bool:
-        """Take nothing more, answer what was begun; False if something was cut off."""
+    async def drain(self, timeout_s: float, *, idle_s: float = 0.0) -> bool:
+        """Take nothing more, answer what was begun; False if something was cut off.
+
+        `idle_s` is how long idle connections of the signed port stay open.
+        """
         # One after the other: only the gate's side has work that matters at a stop, and it gets all the time there is.
         whole = await self._private.drain(timeout_s)
-        return await self._signed.drain(timeout_s) and whole
+        return await self._signed.drain(timeout_s, idle_s=idle_s) and whole
 
     async def _answer(self, request: HttpRequest, caller: Caller = Caller.GATE) -> HttpAnswer | StreamedAnswer:
         def set_on_gone(action: object) -> None:

@@ -65,6 +65,7 @@ class FunctionHost:
         self._signed = signed
         self._generation = generation
         self._drain_s = settings.servers.drain_s_max
+        self._drain_idle_s = 0.0
         self._build = ""
         self._secrets: dict[str, str] = {}
         self._events: MemoryEvents | None = None
@@ -236,7 +237,7 @@ class FunctionHost:
     async def _drain_all(self, front: Front) -> bool:
         """Calls first, for somebody waits for them; events run on meanwhile, and have what is left of the time."""
         begun_s = self._clock.now_s()
-        whole = await front.drain(self._drain_s)
+        whole = await front.drain(self._drain_s, idle_s=self._drain_idle_s)
         left_s = max(0.0, self._drain_s - (self._clock.now_s() - begun_s))
         return not await self._events.drain(left_s) and whole if self._events is not None else whole
 
@@ -263,6 +264,7 @@ class FunctionHost:
     async def _drain_command(self, line: dict[str, Any]) -> Answer:
         # The host of an outgoing generation gets longer than drain_s_max: nobody waits for its end.
         self._drain_s = float(line.get("within_s", self._drain_s))
+        self._drain_idle_s = float(line.get("idle_s", self._drain_idle_s))
         self._stop.set()
         return {}
 

@@ -164,7 +164,8 @@ class Crew:
                 # What was invoked from outside may run for as long as a function may.
                 longest_s = max((spec.timeout_s for spec in local_functions(self.settings)), default=0.0)
                 within_s = max(drain_s_max, longest_s)
-                member.drain(now_s + within_s + KILL_GRACE_S, within_s=within_s)
+                idle_s = self.settings.servers.drain_idle_s
+                member.drain(now_s + within_s + KILL_GRACE_S, within_s=within_s, idle_s=idle_s)
 
     def _start_reloaded(self, reload: Reload, now_s: float) -> None:
         for role in self.wanted(reload.launch):
