@@ -35,6 +35,9 @@ FACTORS = tuple(2.0 ** (step / 2) for step in range(1, 13))
 
 CENT = 0.01
 
+NEEDS_SAID = 3
+"""Parts that need servers are said by name up to so many."""
+
 NEAR = 1.1
 """A larger size may cost this many times what the best does for the same work."""
 
@@ -246,7 +249,10 @@ def reasons_of(case: Case, load: Load, candidates: tuple[Candidate, ...], recomm
     if recommended is None:
         return _why_none(candidates)
     chosen = candidates[recommended]
-    reasons = [*(f"functions alone cannot: {why}" for why in why_not_on_functions_alone(case))]
+    needs = why_not_on_functions_alone(case)
+    reasons = [f"functions alone cannot: {why}" for why in needs[:NEEDS_SAID]]
+    if len(needs) > NEEDS_SAID:
+        reasons.append(f"and {len(needs) - NEEDS_SAID} more parts that need servers")
     reasons += [f"nothing may leave the servers: {why}" for why in why_not_on_functions(case)[:1]]
     mean, peak = load.mean_per_s, load.peak_per_s
     idle = float(np.sum(load.hours[load.levels < 0.05 * peak]) / load.hours_known)
@@ -265,8 +271,7 @@ def reasons_of(case: Case, load: Load, candidates: tuple[Candidate, ...], recomm
                 f"{architecture.value} at best cost ${best.usd_per_month:,.2f} a month ({best.title}), "
                 f"{_compared(best.usd_per_month, chosen.usd_per_month)}"
             )
-        else:
-            best = min(others, key=lambda each: len(each.breaks))
+        elif (best := min(others, key=lambda each: len(each.breaks))).breaks[0] not in needs:
             reasons.append(f"{architecture.value} do not do: {best.breaks[0]}")
     cheaper = [each for each in candidates if each.holds and each.usd_per_month < chosen.usd_per_month]
     if cheaper:

@@ -10,7 +10,7 @@ from peaker.plan.case import Case, Choices, Figure, Needs, Objective, Origin, Ti
 from peaker.plan.possible import BASE64, FUNCTION_TIMEOUT_S_MAX, PAYLOAD_BYTES_MAX
 from peaker.plan.workload import PlanError, quantiles_of
 from peaker.traffic.histogram import Histogram
-from peaker.traffic.requests import Kind, RouteTraffic, Traffic
+from peaker.traffic.requests import OTHER, Kind, RouteTraffic, Traffic
 from peaker.traffic.trace import GAP
 from peaker.units import human_bytes, human_duration
 
@@ -136,6 +136,8 @@ def _needs(traffic: Traffic, declared: Needs) -> Needs:
 
 
 def _why_route_stays(route: RouteTraffic) -> str:
+    if route.pattern == OTHER:
+        return ""  # Many routes in one: what one of them needs says nothing about the others.
     times = route.service_time
     if times is not None and times.count and times.largest > FUNCTION_TIMEOUT_S_MAX:
         return f"took up to {human_duration(times.largest)}, more than a function's {FUNCTION_TIMEOUT_S_MAX:g} s"

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+RATE_MAX = 1e6
+"""Requests a second in a step; more is more likely a wrong column than traffic."""
+
 LEVELS = 400
 SLOTS_MAX = 20_000
 """Slots in all that are looked at; more servers than that want a larger instance type."""
@@ -59,6 +62,7 @@ def load_of(case: Case) -> Load:
     rates = case.counts / case.step_s
     known = rates[~np.isnan(rates)]
     require(known.size > 0 and float(known.sum()) > 0, "load", 0, "above 0")
+    require(float(known.max()) <= RATE_MAX, "requests a second", f"{known.max():g}", f"at most {RATE_MAX:g}")
     top = math.sqrt(float(known.max()))
     index = np.minimum((np.sqrt(known) / top * LEVELS).astype(np.int64), LEVELS - 1)
     steps = np.bincount(index, minlength=LEVELS)

@@ -27,6 +27,10 @@ WHOLE_STEPS_MAX = 4_000_000
 WINDOW_S = 300.0
 WINDOW_REQUESTS = 20_000
 WINDOW_S_MIN = 20.0
+BUSY_REQUESTS = 40_000
+SERVICES_MIN = 20.0
+"""A window at a high rate may be shorter than WINDOW_S_MIN: so many requests, and so many service times."""
+
 PER_STRATUM = 3
 MINUTE_S = 60.0
 
@@ -100,12 +104,13 @@ def look(scene: Scene, *, seed: int) -> Looked:
 
 
 def _window(scene: Scene, window: Window, requests: int, seed: int) -> Outcome:
-    """A window after a warm-up as long as itself, at most WINDOW_REQUESTS or WINDOW_S_MIN long."""
+    """A window after a warm-up as long as itself, cut to what its rate needs."""
     lasts_s = (window.end - window.first) * scene.step_s
-    wanted_s = min(WINDOW_S, lasts_s, max(WINDOW_S_MIN, WINDOW_REQUESTS * lasts_s / requests))
+    rate = requests / lasts_s
+    least_s = min(WINDOW_S_MIN, max(BUSY_REQUESTS / rate, SERVICES_MIN * scene.workload.service_mean_s))
+    wanted_s = min(WINDOW_S, lasts_s, max(least_s, WINDOW_REQUESTS / rate))
     if scene.step_s > 1.0:
         # Within a step the rate is its mean, so it may be simulated in shorter ones.
-        rate = requests / lasts_s
         tick_s = min(1.0, wanted_s / 20)
         ticks = round(2 * wanted_s / tick_s)
         counts = _spread(rate * tick_s, ticks)

@@ -35,6 +35,7 @@ def make_plan(
         PriceError: an instance type or region that was asked for has no price.
     """
     load = load_of(case)
+    table.price(case.choices.region, "lambda.request")  # A region without prices is said at once, by name.
     found = search(case, load, table, progress)
     recommended = recommend(case, found.candidates)
     narrow = narrowed(case, load, table, found.candidates)

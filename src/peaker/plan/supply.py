@@ -154,7 +154,7 @@ def scaled(case: Case, load: Load, size: ServerSize, *, is_task: bool) -> Supply
     return Supply(
         kind=Kind.TASKS_SCALED if is_task else Kind.SERVERS_SCALED,
         architecture=Architecture.SERVERS,
-        title=f"{int(counts.ready.min())} to {int(counts.ready.max())} {size.name}, target {target:.0%}",
+        title=f"{_range(counts)} {size.name}, target {target:.0%}",
         front=front_of_servers(case, 2),
         size=size,
         is_task=is_task,
@@ -216,7 +216,7 @@ def managed(case: Case, load: Load, size: ServerSize, front: Front) -> Supply:
     return Supply(
         kind=Kind.MANAGED,
         architecture=Architecture.FUNCTIONS,
-        title=f"functions on {int(counts.ready.min())} to {int(counts.ready.max())} managed {size.name}",
+        title=f"functions on {_range(counts)} managed {size.name}",
         front=front,
         size=size,
         ready=counts.ready,
@@ -303,7 +303,7 @@ def hybrid_controlled(case: Case, load: Load, size: ServerSize, price: SpillPric
     supply = Supply(
         kind=Kind.HYBRID_CONTROLLED,
         architecture=Architecture.HYBRID,
-        title=f"{int(counts.ready.min())} to {int(counts.ready.max())} {size.name} + functions of {price.memory_mb} MB",
+        title=f"{_range(counts)} {size.name} + functions of {price.memory_mb} MB",
         front=front_of_servers(case, int(counts.ready.max())),
         size=size,
         ready=counts.ready,
@@ -339,6 +339,11 @@ def by_step(supply: Supply, steps: int, step_s: float) -> NDArray[np.int64]:
 def front_of_servers(case: Case, most: int) -> Front:
     """More than one server needs a load balancer; events and jobs come from a queue."""
     return Front.ALB if most > 1 and case.needs.trigger is Trigger.REQUEST else Front.NONE
+
+
+def _range(counts: Counts) -> str:
+    least, most = int(counts.ready.min()), int(counts.ready.max())
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _an(front: Front) -> str:
