@@ -35,7 +35,9 @@ def arguments() -> argparse.Namespace:
 
 
 def name_of(given: argparse.Namespace) -> str:
-    return given.name if given.invoke_fd is not None else "control" if given.ops_fd is not None else f"worker-{given.row}"
+    return (
+        given.name if given.invoke_fd is not None else "control" if given.ops_fd is not None else f"worker-{given.row}"
+    )
 
 
 def behaviour_of(name: str) -> str:
