@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from plan_cases import case, crowds, given, poisson, work
 
-from peaker.plan.case import Case, Choices, Needs, Objective, Operations, Origin, Times, Trigger
+from peaker.plan.case import Case, Choices, Needs, Objective, Operations, Origin, Purchase, Times, Trigger
 from peaker.plan.make import make_plan
 from peaker.plan.plan import Architecture, Candidate, Kind, Plan, from_json, to_json
 from peaker.plan.workload import PlanError
@@ -114,3 +114,24 @@ def test_what_was_assumed_is_said() -> None:
 def test_no_load_is_no_plan() -> None:
     with pytest.raises(PlanError, match="load = 0"):
         plan(case(np.zeros(100)))
+
+
+def test_a_commitment_is_paid_for_servers_that_always_run_and_a_missing_rate_is_said() -> None:
+    asked = case(crowds(20, 10, seconds=3600), needs=Needs(state=True))
+    known = replace(asked, choices=Choices(instance_types=("m7g.large",)))
+    committed = replace(known, choices=replace(known.choices, purchase=Purchase.ONE_YEAR))
+    plain, bound = answer(known), answer(committed)
+    (line,) = [line for line in bound.bill if line.usd < 0]
+    assert "1 year" in line.item
+    assert line.source
+    assert bound.usd_per_month == pytest.approx(plain.usd_per_month + line.usd)
+    unknown = replace(asked, choices=Choices(instance_types=("c7g.large",), purchase=Purchase.THREE_YEARS))
+    assert any("no rate of 3 years is known for c7g.large" in note for note in answer(unknown).notes)
+
+
+def test_spot_capacity_is_cheaper_and_says_that_it_may_be_taken_away() -> None:
+    asked = case(crowds(20, 10, seconds=3600), needs=Needs(state=True))
+    spot = answer(replace(asked, choices=Choices(instance_types=("c7g.large",), purchase=Purchase.SPOT)))
+    on_demand = answer(replace(asked, choices=Choices(instance_types=("c7g.large",))))
+    assert spot.usd_per_month < on_demand.usd_per_month
+    assert any("taken away" in note for note in spot.notes)

@@ -12,7 +12,7 @@ import pytest
 from peaker.meter.bill import Bill
 from peaker.plan.capacity import ServerSize
 from peaker.plan.case import Operations
-from peaker.plan.cost import Front, Used, bill_of
+from peaker.plan.cost import Bought, Front, Used, bill_of
 from peaker.plan.workload import ServerPool
 from peaker.prices import discount_for, load
 
@@ -29,10 +29,10 @@ def server(name: str) -> ServerSize:
     )
 
 
-def committed() -> float:
+def committed() -> Bought:
     plan = discount_for(load(), REGION, "m7g.large", 1)
     assert plan is not None
-    return plan.discount
+    return Bought(name="commitment for servers that always run", discount=plan.discount, source=plan.source)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ SERVERS = Worked(
         size=server("m7g.large"),
         server_hours=219,
         servers_always=2,
-        commitment_discount=committed(),
+        bought=committed(),
     ),
     "arm64",
     {

@@ -55,6 +55,8 @@ _OPTIONS = (
     click.option("--speed", type=click.FloatRange(0.1, 10),
                  help="Speed of a vCPU, times having been taken at 1.  [default: as measured, else 1]"),
     click.option("--ops", metavar="LIST", help="Work of people: servers=H,functions=H hours a month, usd=R an hour."),
+    click.option("--purchase", type=click.Choice(["on demand", "1 year", "3 years", "spot"]), default="on demand",
+                 show_default=True, help="How servers are bought, at the rates of `peaker prices`."),
     click.option("--commitment", multiple=True, metavar="NAME=SHARE",
                  help="Share off the price of servers that always run, such as 1-year=0.27; repeatable."),
     click.option("--free-tier", is_flag=True, help="Count Lambda's free tier."),
@@ -136,7 +138,7 @@ def objective_of(given: dict[str, Any], settings: Settings | None) -> Objective:
 
 def choices_of(given: dict[str, Any], settings: Settings | None, measured: Measured | None) -> Choices:
     """What may be chosen from; a measurement may know the speed of the instance types."""
-    from peaker.plan.case import Choices
+    from peaker.plan.case import Choices, Purchase
     from peaker.plan.measured import speed_known
 
     return Choices(
@@ -148,6 +150,7 @@ def choices_of(given: dict[str, Any], settings: Settings | None, measured: Measu
         simpler_within=given["simpler_within"],
         free_tier=given["free_tier"],
         operations=_operations(given["ops"]),
+        purchase=Purchase(given["purchase"]),
         commitment_discounts=tuple(_shares(given["commitment"], "--commitment")),
     )
 

@@ -123,7 +123,7 @@ def anchors_of(case: Case, table: PriceTable, candidates: tuple[Candidate, ...])
 
 
 def _usd(case: Case, load: Load, table: PriceTable, supply: Supply) -> float:
-    used = used_of(case, load, supply, supply.spilled_share, 0.0)
+    used = used_of(case, load, supply, table, supply.spilled_share, 0.0)
     choices = case.choices
     bill = bill_of(used, table, choices.region, choices.architecture, choices.operations, free_tier=choices.free_tier)
     return bill.usd

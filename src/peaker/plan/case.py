@@ -151,6 +151,15 @@ class Operations:
             require(0 <= getattr(self, name) <= 10_000, name, getattr(self, name), "within 0..10000")
 
 
+class Purchase(StrEnum):
+    """How servers are bought. A commitment pays for those that always run; spot capacity may be taken away."""
+
+    ON_DEMAND = "on demand"
+    ONE_YEAR = "1 year"
+    THREE_YEARS = "3 years"
+    SPOT = "spot"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
     """What may be chosen from, and how careful the choice is.
@@ -165,6 +174,7 @@ class Choices:
         invoke_overhead_s: what an invocation adds to the latency and not to the bill.
         concurrency_max: instances that the account allows.
         simpler_within: an architecture with fewer parts is recommended if it costs no more than this share above.
+        purchase: how servers are bought, at the rates of the price table.
         commitment_discounts: share off the on-demand price for servers that always run, by name of the commitment.
         speed: how fast a vCPU of the instance types is, with that of the machine where times were taken as 1.
     """
@@ -185,6 +195,7 @@ class Choices:
     speed: float = 1.0
     free_tier: bool = False
     operations: Operations = field(default_factory=Operations)
+    purchase: Purchase = Purchase.ON_DEMAND
     commitment_discounts: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:

@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from peaker.meter.bill import FREE_GB_SECONDS, FREE_REQUESTS, HOURS_PER_MONTH, Bill, Line
 from peaker.plan.capacity import ServerSize
-from peaker.plan.case import Operations
-from peaker.prices import PriceTable
+from peaker.plan.case import Case, Operations, Purchase
+from peaker.prices import PriceTable, discount_for
 
 LOG_BYTES_PER_INVOCATION = 400.0
 """START, END and REPORT of one invocation, about; an assumption. The app's own lines cost the same everywhere."""
@@ -49,6 +49,31 @@ class Front(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bought:
+    """A share off the on-demand price: of servers that always run, or of all hours where `is_for_all`."""
+
+    name: str
+    discount: float
+    source: str
+    is_for_all: bool = False
+
+
+def bought(case: Case, size: ServerSize, table: PriceTable, *, is_task: bool) -> Bought | None:
+    """The best of what was given and, for the purchase that was asked for, what the table has; None for on demand."""
+    choices = case.choices
+    found = [Bought(name=name, discount=share, source="given") for name, share in choices.commitment_discounts]
+    years = {Purchase.ONE_YEAR: 1, Purchase.THREE_YEARS: 3}.get(choices.purchase)
+    if years is not None:
+        name = f"fargate.{'arm' if choices.architecture == 'arm64' else 'x86'}" if is_task else size.name
+        if rate := discount_for(table, choices.region, name, years):
+            source = f"{rate.source}, {rate.published}"
+            found.append(Bought(name=f"{rate.plan}, {choices.purchase.value}", discount=rate.discount, source=source))
+    if choices.purchase is Purchase.SPOT and not is_task and (spot := table.spot(choices.region, size.name)):
+        found.append(Bought(name="spot capacity", discount=spot.discount, source=spot.source, is_for_all=True))
+    return max(found, key=lambda each: each.discount, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
     """What one architecture used over `hours` of trace.
 
@@ -65,7 +90,7 @@ class Used:
     server_hours: float = 0.0
     surplus_usd: float = 0.0
     servers_always: float = 0.0
-    commitment_discount: float = 0.0
+    bought: Bought | None = None
     is_task: bool = False
     managed_hours: float = 0.0
     invocations: float = 0.0
@@ -104,10 +129,10 @@ def _servers(used: Used, table: PriceTable, region: str, month: float) -> list[L
         return []
     hours = used.server_hours * month
     items = [_line(f"{size.name} on demand", hours, "h", hours * size.usd_per_hour, size.source)]
-    if used.commitment_discount:
-        always_h = min(hours, used.servers_always * HOURS_PER_MONTH)
-        saved = -always_h * size.usd_per_hour * used.commitment_discount
-        items.append(_line("commitment for servers that always run", always_h, "h", saved, "given"))
+    if used.bought is not None:
+        always_h = hours if used.bought.is_for_all else min(hours, used.servers_always * HOURS_PER_MONTH)
+        saved = -always_h * size.usd_per_hour * used.bought.discount
+        items.append(_line(used.bought.name, always_h, "h", saved, used.bought.source))
     if used.surplus_usd:
         name = f"CPU above the share of {size.name}"
         hours_used = used.surplus_usd * month / size.surplus_usd_per_vcpu_hour

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peaker.plan.capacity import function_stretch, surplus_usd
-from peaker.plan.case import Case, Trigger
-from peaker.plan.cost import Front, Used, bill_of
+from peaker.plan.case import Case, Purchase, Trigger
+from peaker.plan.cost import Front, Used, bill_of, bought
 from peaker.plan.fluid import spilled_by_step
 from peaker.plan.levels import Load, loss_by_slots
 from peaker.plan.look import Scene, look
@@ -58,7 +58,7 @@ def judged(case: Case, load: Load, supply: Supply, table: PriceTable) -> Candida
     """
     seen = seen_of(case, load, supply)
     bill = bill_of(
-        used_of(case, load, supply, seen.spilled_share, seen.cold_share),
+        used_of(case, load, supply, table, seen.spilled_share, seen.cold_share),
         table,
         case.choices.region,
         case.choices.architecture,
@@ -94,11 +94,13 @@ def judged(case: Case, load: Load, supply: Supply, table: PriceTable) -> Candida
         utilisation=seen.utilisation,
         simulated=seen.simulated,
         breaks=breaks_of(case, supply, seen),
-        notes=_notes(supply),
+        notes=_notes(case, supply, table),
     )
 
 
-def used_of(case: Case, load: Load, supply: Supply, spilled_share: float, cold_share: float) -> Used:
+def used_of(  # noqa: PLR0917 - what, of what, at what prices, and what came of it
+    case: Case, load: Load, supply: Supply, table: PriceTable, spilled_share: float, cold_share: float
+) -> Used:
     """What the supply uses over the trace when this share of the requests runs on functions."""
     work, choices = case.work, case.choices
     memory_gb = supply.memory_mb / 1024
@@ -130,7 +132,7 @@ def used_of(case: Case, load: Load, supply: Supply, spilled_share: float, cold_s
         server_hours=supply.server_hours,
         surplus_usd=extra_usd,
         servers_always=supply.servers_least,
-        commitment_discount=max((share for _, share in choices.commitment_discounts), default=0.0),
+        bought=bought(case, supply.size, table, is_task=supply.is_task) if supply.size else None,
         is_task=supply.is_task,
         managed_hours=supply.server_hours if supply.kind is Kind.MANAGED else 0.0,
         invocations=invocations,
@@ -278,7 +280,16 @@ def _thinned(ready: NDArray[np.int64]) -> tuple[int, ...]:
     return tuple(ready[index].tolist())
 
 
-def _notes(supply: Supply) -> tuple[str, ...]:
+def _notes(case: Case, supply: Supply, table: PriceTable) -> tuple[str, ...]:
+    purchase = case.choices.purchase
+    if (
+        supply.size
+        and purchase is not Purchase.ON_DEMAND
+        and not bought(case, supply.size, table, is_task=supply.is_task)
+    ):
+        return (f"no rate of {purchase.value} is known for {supply.size.name} in {case.choices.region}: on demand",)
+    if supply.size and purchase is Purchase.SPOT and not supply.is_task:
+        return ("spot capacity may be taken away within two minutes",)
     if supply.provisioned:
         return ("who comes when all that is held ready is busy waits for a cold start; counted by Erlang's loss",)
     if supply.kind is Kind.MANAGED:

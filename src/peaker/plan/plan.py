@@ -39,7 +39,6 @@ class Kind(StrEnum):
     MANAGED = "functions on managed instances"
     HYBRID_FIXED = "hybrid, fixed baseline"
     HYBRID_CONTROLLED = "hybrid, controlled baseline"
-    HYBRID_BY_ROUTE = "hybrid, by route"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
