@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from peaker.errors import PlanFileError
+from peaker.plan.json_values import value_from
+from peaker.plan.workload import PlanError
 
 FORMAT = 1
 """Of the file; a later Peaker reads earlier ones."""
@@ -202,7 +202,10 @@ def from_json(text: str, where: str = "plan") -> Plan:
             where=where,
             remedy="A newer Peaker wrote it; update this one.",
         )
-    return _build(Plan, raw, where)
+    try:
+        return value_from(Plan, raw, where)
+    except PlanError as error:
+        raise PlanFileError(error.what, where=error.where) from error
 
 
 def load_plan(path: Path) -> Plan:
@@ -211,43 +214,3 @@ def load_plan(path: Path) -> Plan:
         return from_json(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise PlanFileError(f"the plan cannot be read: {error}.", where=str(path)) from error
-
-
-_Value = TypeVar("_Value")
-
-
-def _build(kind: type[_Value], raw: Any, where: str) -> _Value:
-    if not isinstance(raw, Mapping):
-        raise PlanFileError(f"{raw!r} is not an object.", where=where)
-    hints = get_type_hints(kind)
-    unknown = sorted(set(raw) - set(hints))
-    if unknown:
-        raise PlanFileError(f"the member {unknown[0]!r} is not known.", where=where)
-    members = {name: _value(hints[name], value, f"{where}.{name}") for name, value in raw.items()}
-    try:
-        return kind(**members)
-    except TypeError as error:
-        raise PlanFileError(f"a member is missing: {error}.", where=where) from error
-
-
-def _value(hint: Any, raw: Any, where: str) -> Any:
-    if get_origin(hint) is tuple:
-        if not isinstance(raw, list):
-            raise PlanFileError(f"{raw!r} is not a list.", where=where)
-        return tuple(_value(get_args(hint)[0], each, f"{where}[{index}]") for index, each in enumerate(raw))
-    options = get_args(hint) or (hint,)
-    if raw is None and type(None) in options:
-        return None
-    wanted = next(option for option in options if option is not type(None))
-    if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
-        return _build(wanted, raw, where)
-    if isinstance(wanted, type) and issubclass(wanted, StrEnum):
-        try:
-            return wanted(raw)
-        except ValueError as error:
-            raise PlanFileError(f"{error}.", where=where) from error
-    if wanted is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
-    if not isinstance(raw, wanted) or (isinstance(raw, bool) and wanted is not bool):
-        raise PlanFileError(f"{raw!r} is not of the type {wanted.__name__}.", where=where)
-    return raw
