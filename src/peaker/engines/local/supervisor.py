@@ -19,8 +19,9 @@ from typing import Any
 
 from peaker.app import local_functions
 from peaker.clock import Clock
-from peaker.control_socket import CommandRefused, ControlServer, Status, WithSocket
+from peaker.control_socket import CommandRefused, ControlServer, Status
 from peaker.engines.local.child import Child, exit_words, reap_orphans
+from peaker.engines.local.commands import commands_of
 from peaker.engines.local.crew import Crew
 from peaker.engines.local.deadlines import KILL_GRACE_S, judge, kill_overdue, next_kill_s
 from peaker.engines.local.generations import Reload, ReloadFailed, require_reloadable
@@ -148,15 +149,7 @@ class Supervisor(Fleet):
             self.launch.state.supervisor_socket,
             process="supervisor",
             generation=self.launch.generation,
-            commands={
-                "scale": self._scale_command,
-                "settled": self._settled_command,
-                "reload": self._reload_command,
-                "listener": self._listener_command,
-                "hand_over": self._hand_over_command,
-                "taken_over": self._taken_over_command,
-                "drain": self._drain_command,
-            },
+            commands=commands_of(self),
         )
 
     @property
@@ -175,6 +168,16 @@ class Supervisor(Fleet):
             await self._progress.wait_for(lambda: self.is_settled or self._is_stopping)
         if self._start_error is not None:
             raise self._start_error
+
+    @property
+    def servers_wanted(self) -> int:
+        """How many there should be."""
+        return self._crew.servers
+
+    @property
+    def is_stopping(self) -> bool:
+        """Everything is being drained."""
+        return self._is_stopping
 
     @property
     def was_replaced(self) -> bool:
@@ -314,6 +317,16 @@ class Supervisor(Fleet):
         moments = [next_kill_s(crew.members), None if self._is_stopping else crew.restarts.next_s(now_s)]
         return min((moment for moment in moments if moment is not None), default=None)
 
+    def begin_hand_over(self, line: dict[str, Any]) -> None:
+        """Give way to the process that `line` names; raises CommandRefused while that cannot be."""
+        if self._is_stopping or self._crew.reload is not None:
+            raise CommandRefused("it is stopping." if self._is_stopping else "a reload is going on.")
+        self._succession.begin(line)
+
+    def finish_hand_over(self) -> None:
+        """The successor has everything: `run` ends without draining."""
+        self._succession.finish()
+
     # Ends.
 
     def _bury(self, member: Member, now_s: float) -> None:
@@ -400,46 +413,3 @@ class Supervisor(Fleet):
             lambda_endpoint=lambda_endpoint,
             processes=tuple(member.record() for member in self._crew.members),
         )
-
-    async def _scale_command(self, line: dict[str, Any]) -> dict[str, Any]:
-        count = line.get("servers")
-        if not isinstance(count, int) or isinstance(count, bool):
-            raise CapacityUnavailable(f"servers = {count!r} is not a whole number.")
-        before = self._crew.servers
-        await self.set_server_count(count)
-        if line.get("wait", True):
-            await self.settled()
-        return {"servers": count, "before": before}
-
-    async def _settled_command(self, _: dict[str, Any]) -> dict[str, Any]:
-        await self.settled()
-        return {"settled": self.is_settled}
-
-    async def _reload_command(self, line: dict[str, Any]) -> dict[str, Any]:
-        before = self.launch.generation
-        generation = await self.reload()
-        if line.get("wait", True):
-            await self.settled()
-        return {"generation": generation, "before": before}
-
-    async def _listener_command(self, line: dict[str, Any]) -> WithSocket:
-        found = next((kind for kind in Kind if kind.value == line.get("kind")), None)
-        listener = self.launch.listeners.of(found) if found is not None else None
-        if listener is None:
-            raise CommandRefused(f"there is no listening socket for {line.get('kind')!r}.")
-        return WithSocket(listener)
-
-    async def _hand_over_command(self, line: dict[str, Any]) -> dict[str, Any]:
-        if self._is_stopping or self._crew.reload is not None:
-            raise CommandRefused("it is stopping." if self._is_stopping else "a reload is going on.")
-        self._succession.begin(line)
-        return {}
-
-    async def _taken_over_command(self, _: dict[str, Any]) -> dict[str, Any]:
-        self._succession.finish()
-        return {}
-
-    async def _drain_command(self, _: dict[str, Any]) -> dict[str, Any]:
-        if not self._is_stopping:
-            self.stop()
-        return {}
