@@ -139,8 +139,7 @@ def test_a_new_generation_starts_beside_the_old_which_then_drains_its_host_last(
     within_deadline(main)
 
 
-@pytest.mark.parametrize("failing", ["worker_1", "host_2"])
-@pytest.mark.parametrize("how", ["fail", "die"])
+@pytest.mark.parametrize(("failing", "how"), [("worker_1", "fail"), ("host_2", "die")])
 def test_one_process_that_fails_ends_the_new_generation_and_the_old_serves_on(
     place: Place, failing: str, how: str
 ) -> None:
