@@ -66,7 +66,7 @@ def find_settings(explicit: str | None, stage: str = "") -> Settings:
     raise SettingsError(
         "no peaker.toml and no pyproject.toml with [tool.peaker] here.",
         where=str(Path.cwd()),
-        remedy="Write one (see the tutorial), or name it with --config.",
+        remedy="`peaker init` writes one; or name it with --config.",
     )
 
 

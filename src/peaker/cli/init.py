@@ -82,7 +82,8 @@ def command(
     elif dry_run:
         present.out(text.rstrip("\n"))
     else:
-        present.out(f"wrote {path}: spill = {str(answers.spill).lower()}; look it over, then `peaker check`")
+        spill = f" spill = {str(answers.spill).lower()};" if answers.app else ""
+        present.out(f"wrote {path}:{spill} look it over, then `peaker check`")
 
 
 def _require_writable(path: Path, *, force: bool) -> None:
@@ -94,7 +95,8 @@ def _require_writable(path: Path, *, force: bool) -> None:
 
 def _show(project: Project) -> None:
     """What was found, on standard error."""
-    present.say(f"peaker: read {project.files} Python files; nothing was run")
+    files = "file" if project.files == 1 else "files"
+    present.say(f"peaker: read {project.files} Python {files}; nothing was run")
     for app in project.apps:
         present.say(f"  web app   {app.target}  ({app.framework}, {app.path}:{app.line})")
     for function in all_functions(project):
