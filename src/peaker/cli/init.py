@@ -82,8 +82,8 @@ def command(
     elif dry_run:
         present.out(text.rstrip("\n"))
     else:
-        spill = f" spill = {str(answers.spill).lower()};" if answers.app else ""
-        present.out(f"wrote {path}:{spill} look it over, then `peaker check`")
+        said = f" spill = {str(answers.spill).lower()};" if answers.app else ""
+        present.out(f"wrote {path}:{said} look it over, then `peaker check`")
 
 
 def _require_writable(path: Path, *, force: bool) -> None:
