@@ -20,6 +20,9 @@ _SETTLE_S = 0.5
 _PAUSE_S = 0.005
 
 
+NOT_PYTHON = " (not Python's)"
+
+
 def find_hazards(own_fds: Container[int], settle_s: float = _SETTLE_S) -> str:
     """What speaks against forking this process now, as part of a sentence; "" for nothing.
 
@@ -43,22 +46,23 @@ def _hazards_now(own_fds: Container[int]) -> str:
 
 
 def other_threads() -> list[str]:
-    """Names of all threads but the calling one, Python's or not."""
+    """Names of all threads but the calling one, Python's first: those are the user's to stop."""
     python_names = {thread.native_id: thread.name for thread in threading.enumerate()}
     own = threading.get_native_id()
     tasks = Path("/proc/self/task")
     if not tasks.exists():
         return sorted(name for native_id, name in python_names.items() if native_id != own)
-    return sorted(
+    names = (
         python_names.get(int(entry.name)) or _thread_command(entry)
         for entry in tasks.iterdir()
         if int(entry.name) != own
     )
+    return sorted(names, key=lambda name: (name.endswith(NOT_PYTHON), name))
 
 
 def _thread_command(entry: Path) -> str:
     try:
-        return (entry / "comm").read_text().strip() + " (not Python's)"
+        return (entry / "comm").read_text().strip() + NOT_PYTHON
     except OSError:  # it ended meanwhile; the next look will not find it
         return "a thread that is ending"
 
