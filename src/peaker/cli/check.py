@@ -121,8 +121,9 @@ def _what_runs(spec: FunctionSpec) -> str:
 def _text(found: dict[str, Any], *, imported: bool) -> str:
     servers = found["servers"]
     stage = f", stage {found['stage']}" if found["stage"] else ""
+    ran = "the app imports and starts" if found["has_web"] else "the handlers import"
     lines = [
-        f"{found['app']}{stage}: the settings are right" + ("; the app imports and starts" if imported else ""),
+        f"{found['app']}{stage}: the settings are right" + (f"; {ran}" if imported else ""),
         servers_line(servers, has_web=found["has_web"]),
     ]
     lines += [

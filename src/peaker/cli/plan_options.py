@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -119,11 +120,14 @@ def _figure(value: float | None) -> Figure | None:
 
 def _milliseconds(text: str, flag: str) -> tuple[float, ...]:
     try:
-        return tuple(float(part) / 1000 for part in text.split(","))
+        values = [float(part) for part in text.split(",")]
     except ValueError as error:
         raise click.BadParameter(
             f"{text!r} is not milliseconds, or several with a comma between.", param_hint=flag
         ) from error
+    if values != sorted(values) or not all(0 <= value < math.inf for value in values):
+        raise click.BadParameter(f"{text!r} is not allowed; allowed: 0 and more, the least first.", param_hint=flag)
+    return tuple(value / 1000 for value in values)
 
 
 def objective_of(given: dict[str, Any], settings: Settings | None) -> Objective:

@@ -242,7 +242,7 @@ def functions_lines(supervisor: Supervisor) -> list[str]:
     """What the function host told: how instances of each function are started, and why not better."""
     host = next((member for member in supervisor.members if member.role.kind is Kind.HOST), None)
     if host is None:
-        return ["functions: none, for app.spill is off"]
+        return ["functions: none: app.spill is off, or --dev without --spill leaves it off"]
     lines = []
     for function in host.details.get("functions", []):
         reason = f" ({function['rung_reason']})" if function["rung_reason"] else ""
