@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from plan_cases import case, crowds, given, poisson, work
 
-from peaker.plan.case import Case, Choices, Needs, Objective, Operations, Origin, Purchase, Times, Trigger
+from peaker.plan.case import Case, Choices, Needs, Objective, Operations, Origin, Purchase, Resource, Times, Trigger
 from peaker.plan.make import make_plan
 from peaker.plan.plan import Architecture, Candidate, Kind, Plan, from_json, to_json
 from peaker.plan.workload import PlanError
@@ -135,3 +135,21 @@ def test_spot_capacity_is_cheaper_and_says_that_it_may_be_taken_away() -> None:
     on_demand = answer(replace(asked, choices=Choices(instance_types=("c7g.large",))))
     assert spot.usd_per_month < on_demand.usd_per_month
     assert any("taken away" in note for note in spot.notes)
+
+
+def test_a_database_that_functions_would_overbook_keeps_the_peaks_on_servers() -> None:
+    launches = case(crowds(60, 10))
+    assert answer(launches).architecture is Architecture.HYBRID
+    few = replace(launches, needs=Needs(resources=(Resource(name="db", connections_max=60),)))
+    found = plan(few)
+    assert found.answer is None or found.answer.architecture is Architecture.SERVERS
+    hybrid = next(each for each in found.candidates if each.kind is Kind.HYBRID_FIXED)
+    assert any("connections to db, which takes 60" in reason for reason in hybrid.breaks)
+
+
+def test_no_candidate_costs_less_than_the_clairvoyant_optimum() -> None:
+    found = plan(case(crowds(60, 10)))
+    assert found.optimum_usd_per_month > 0
+    hybrids = [each for each in found.candidates if each.architecture is Architecture.HYBRID]
+    assert all(each.usd_per_month > found.optimum_usd_per_month for each in hybrids)
+    assert any("clairvoyant optimum" in reason for reason in found.reasons)

@@ -151,7 +151,7 @@ def _planned(
         known_of_options(given, measured),
         objective_of(given, settings),
         choices_of(given, settings, measured),
-        needs_of(given),
+        needs_of(given, settings),
     )
     table = load(prices)
     if case.choices.region not in table.regions:

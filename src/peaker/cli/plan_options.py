@@ -159,9 +159,9 @@ def choices_of(given: dict[str, Any], settings: Settings | None, measured: Measu
     )
 
 
-def needs_of(given: dict[str, Any]) -> Needs:
-    """What the work cannot do without."""
-    from peaker.plan.case import Needs, Trigger
+def needs_of(given: dict[str, Any], settings: Settings | None) -> Needs:
+    """What the work cannot do without; what it shares stands in the project's [[resource]] sections."""
+    from peaker.plan.case import Needs, Resource, Trigger
 
     stays = _shares(given["stays"], "--stays")
     return Needs(
@@ -171,6 +171,15 @@ def needs_of(given: dict[str, Any]) -> Needs:
         state=given["in_process_state"],
         servers_also_for=tuple(what for what, _ in stays),
         spillable_share=max(0.0, 1 - sum(share for _, share in stays)),
+        resources=tuple(
+            Resource(
+                name=section.name,
+                connections_max=section.connections_max,
+                per_worker=section.per_worker,
+                per_instance=section.per_instance,
+            )
+            for section in (settings.resource if settings else ())
+        ),
     )
 
 

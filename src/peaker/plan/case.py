@@ -101,13 +101,23 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """Something that all of them share, such as a database: how many connections it takes, and what each opens."""
+
+    name: str
+    connections_max: int
+    per_worker: int = 1
+    per_instance: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What the work cannot do without; it decides what is possible before any sum.
 
     `longest_s` is the longest run that must come to its end; `connections` are WebSockets and streams without an end;
     `state` is kept in the process between requests; sizes are the largest in bytes. These are about all of the work.
     Where only a part of it needs servers, `servers_also_for` says which parts, a sentence each, and `spillable_share`
-    is the share of the requests that may run on a function.
+    is the share of the requests that may run on a function. `resources` are shared by workers and instances.
     """
 
     trigger: Trigger = Trigger.REQUEST
@@ -118,6 +128,7 @@ class Needs:
     response_bytes_max: float = 0.0
     servers_also_for: tuple[str, ...] = ()
     spillable_share: float = 1.0
+    resources: tuple[Resource, ...] = ()
 
     def __post_init__(self) -> None:
         require(0 <= self.longest_s <= 31_536_000, "longest_s", self.longest_s, "within 0..31536000")

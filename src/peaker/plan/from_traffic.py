@@ -132,6 +132,7 @@ def _needs(traffic: Traffic, declared: Needs) -> Needs:
         response_bytes_max=declared.response_bytes_max,
         servers_also_for=tuple(parts),
         spillable_share=spillable,
+        resources=declared.resources,
     )
 
 

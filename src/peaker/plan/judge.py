@@ -19,6 +19,7 @@ from peaker.plan.possible import (
     why_not_behind_alb,
     why_not_on_functions,
     why_not_on_functions_alone,
+    why_resources_break,
 )
 from peaker.plan.supply import BILLED_ROUNDING_S, Supply, by_step
 from peaker.plan.workload import FunctionPool, Rules, ServerPool, Workload
@@ -47,6 +48,7 @@ class Seen:
     refused_share: float
     cold_share: float
     utilisation: float
+    instances_most: int
     simulated: int
 
 
@@ -174,6 +176,7 @@ def seen_of(case: Case, load: Load, supply: Supply) -> Seen:
         refused_share=looked.refused_share,
         cold_share=cold,
         utilisation=looked.utilisation,
+        instances_most=max(looked.instances_most, supply.provisioned),
         simulated=looked.simulated,
     )
 
@@ -240,6 +243,8 @@ def breaks_of(case: Case, supply: Supply, seen: Seen) -> tuple[str, ...]:
             breaks.append(why)
     elif supply.architecture is Architecture.HYBRID:
         breaks += why_not_on_functions(case)
+    workers = supply.servers_most * supply.size.pool.workers if supply.size else 0
+    breaks += why_resources_break(case, workers, seen.instances_most)
     if case.needs.trigger is not Trigger.REQUEST:
         return tuple(breaks)
     objective = case.objective

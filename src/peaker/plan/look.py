@@ -45,6 +45,7 @@ class Looked:
     refused_share: float
     cold_share: float
     utilisation: float
+    instances_most: int
     simulated: int
     is_whole: bool
 
@@ -145,6 +146,7 @@ def _looked(weights: list[float], outcomes: list[Outcome], *, is_whole: bool) ->
         refused_share=share([outcome.refused + outcome.timed_out for outcome in outcomes]),
         cold_share=share([outcome.cold_starts for outcome in outcomes]),
         utilisation=share([outcome.utilisation * outcome.requests for outcome in outcomes]),
+        instances_most=max((outcome.instances_max for outcome in outcomes), default=0),
         simulated=sum(outcome.requests for outcome in outcomes),
         is_whole=is_whole,
     )

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from peaker import __version__
+from peaker.meter.bill import HOURS_PER_MONTH
 from peaker.plan.answer import anchors_of, narrowed, reasons_of, recommend, sureness_of, turns_of
 from peaker.plan.case import Case, Origin, Times
 from peaker.plan.levels import Load, load_of
+from peaker.plan.optimum import ServerCost, clairvoyant
 from peaker.plan.plan import CountCost, CurvePoint, Moment, NamedFigure, Plan
+from peaker.plan.scaling import ticks
 from peaker.plan.search import Found, Progress, search
 from peaker.prices import PriceTable
 from peaker.units import human_bytes, human_duration
@@ -38,6 +41,7 @@ def make_plan(
     table.price(case.choices.region, "lambda.request")  # A region without prices is said at once, by name.
     found = search(case, load, table, progress)
     recommended = recommend(case, found.candidates)
+    optimum = optimum_usd_per_month(case, load, found)
     narrow = narrowed(case, load, table, found.candidates)
     possible = anchors_of(narrow, table, found.candidates)
     now = None if recommended is None else found.candidates[recommended].architecture
@@ -55,14 +59,37 @@ def make_plan(
         figures=_figures(case),
         candidates=found.candidates,
         recommended=recommended,
-        reasons=reasons_of(case, load, found.candidates, recommended),
+        reasons=(*reasons_of(case, load, found.candidates, recommended), *_said(optimum)),
         turns=turns_of(narrow, table, now, possible) if now else (),
         sureness=sureness_of(narrow, table, now, possible) if now else (),
         left_out=found.left_out,
         traffic=_moments(load),
         curve=_curve(load),
         count_costs=_count_costs(found),
+        optimum_usd_per_month=optimum,
     )
+
+
+def optimum_usd_per_month(case: Case, load: Load, found: Found) -> float:
+    """The line that no plan can beat: the clairvoyant optimum of the size that the hybrids chose; 0 without one."""
+    size, price = found.size, found.price
+    if size is None or price is None:
+        return 0.0
+    rates, tick_s = ticks(load.rates, load.step_s)
+    cost = ServerCost(
+        server_usd=size.usd_per_hour,
+        function_usd=size.requests_per_s * 3600 * price.usd,
+        start_s=case.choices.server_start_s,
+    )
+    best = clairvoyant(rates / size.requests_per_s, tick_s, cost)
+    return best.usd * HOURS_PER_MONTH / (len(rates) * tick_s / 3600)
+
+
+def _said(optimum_usd: float) -> tuple[str, ...]:
+    if not optimum_usd:
+        return ()
+    bound = f"servers of one kind and functions could not cost less than ${optimum_usd:,.2f} a month"
+    return (f"{bound} even with the future known (clairvoyant optimum; load balancer, disks and data out come on top)",)
 
 
 def _published(case: Case, table: PriceTable) -> str:

@@ -149,7 +149,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The whole answer; `recommended` is the index of a candidate, None where none meets the objective."""
+    """The whole answer; `recommended` is the index of a candidate, None where none meets the objective.
+
+    `optimum_usd_per_month` is what servers and functions would cost at the least if all of the traffic were known
+    beforehand, without front, disks and data out; 0 where there are no servers to choose from.
+    """
 
     name: str
     made_by: str
@@ -171,6 +175,7 @@ class Plan:
     traffic: tuple[Moment, ...]
     curve: tuple[CurvePoint, ...]
     count_costs: tuple[CountCost, ...]
+    optimum_usd_per_month: float = 0.0
     format: int = FORMAT
 
     @property

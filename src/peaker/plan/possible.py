@@ -58,3 +58,16 @@ def why_cold_start_breaks(case: Case, cold_share: float) -> str:
             f"and only {slower:.1%} may take longer than {human_duration(case.objective.latency_s)}"
         )
     return ""
+
+
+def why_resources_break(case: Case, workers: int, instances: int) -> list[str]:
+    """Every shared resource that so many workers and instances at once would overbook, as a sentence each."""
+    reasons = []
+    for resource in case.needs.resources:
+        wanted = workers * resource.per_worker + instances * resource.per_instance
+        if wanted > resource.connections_max:
+            reasons.append(
+                f"{workers} workers and {instances} instances would open {wanted:,} connections to {resource.name}, "
+                f"which takes {resource.connections_max:,}"
+            )
+    return reasons
