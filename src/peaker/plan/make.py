@@ -89,7 +89,8 @@ def _said(optimum_usd: float) -> tuple[str, ...]:
     if not optimum_usd:
         return ()
     bound = f"servers of one kind and functions could not cost less than ${optimum_usd:,.2f} a month"
-    return (f"{bound} even with the future known (clairvoyant optimum; load balancer, disks and data out come on top)",)
+    on_top = "load balancer, disks, CPU above a burstable share and data out come on top"
+    return (f"{bound} even with the future known (clairvoyant optimum; {on_top})",)
 
 
 def _published(case: Case, table: PriceTable) -> str:
