@@ -152,7 +152,7 @@ class Plan:
     """The whole answer; `recommended` is the index of a candidate, None where none meets the objective.
 
     `optimum_usd_per_month` is what servers and functions would cost at the least if all of the traffic were known
-    beforehand, without front, disks, data out and CPU above a burstable share; 0 where there are no servers to choose from.
+    beforehand, without front, disks, data out and CPU above a burstable share; 0 where there are no servers.
     """
 
     name: str
