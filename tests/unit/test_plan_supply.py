@@ -86,4 +86,3 @@ def test_a_controlled_baseline_has_a_count_for_every_step() -> None:
     counts = by_step(supply, len(found.rates), 1.0)
     assert len(counts) == len(found.rates)
     assert counts.min() >= 1
-    assert 0 < supply.spilled_share < 1

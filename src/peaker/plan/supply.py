@@ -6,7 +6,7 @@ Here the counts are chosen, by sums over the load's levels. How fast the result 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +51,7 @@ class Supply:
     memory_mb: int = 0
     provisioned: int = 0
     spilled_share: float = 0.0
+    """By the load's levels; 0 where the simulation alone tells it."""
 
     @property
     def servers_least(self) -> int:
@@ -300,7 +301,7 @@ def hybrid_controlled(case: Case, load: Load, size: ServerSize, price: SpillPric
         server_usd_per_hour=size.usd_per_hour,
         function_usd_per_server_hour=size.requests_per_s * 3600 * price.usd,
     )
-    supply = Supply(
+    return Supply(
         kind=Kind.HYBRID_CONTROLLED,
         architecture=Architecture.HYBRID,
         title=f"{_range(counts)} {size.name} + functions of {price.memory_mb} MB",
@@ -311,21 +312,6 @@ def hybrid_controlled(case: Case, load: Load, size: ServerSize, price: SpillPric
         server_hours=counts.server_hours * load.hours_known / (len(rates) * tick_s / 3600),
         memory_mb=price.memory_mb,
     )
-    return replace(supply, spilled_share=spilled_share_of(case, load, supply))
-
-
-def spilled_share_of(case: Case, load: Load, supply: Supply) -> float:
-    """Share of the requests that find no slot, at each step's own load and count, by Erlang's loss formula."""
-    assert supply.size is not None
-    per_server = supply.size.pool.slots_per_server
-    ready = by_step(supply, len(load.rates), load.step_s)
-    edges = np.linspace(0.0, math.sqrt(float(load.rates.max())), 257) ** 2
-    losses = loss_by_slots(edges * held_s(supply.size), supply.servers_most * per_server, per_server)
-    at = np.searchsorted(edges, load.rates, side="right") - 1
-    at = np.clip(at, 0, len(edges) - 2)
-    part = (load.rates - edges[at]) / (edges[at + 1] - edges[at])
-    loss = losses[ready, at] * (1 - part) + losses[ready, at + 1] * part
-    return float(np.sum(load.rates * loss) / np.sum(load.rates)) * case.needs.spillable_share
 
 
 def by_step(supply: Supply, steps: int, step_s: float) -> NDArray[np.int64]:
