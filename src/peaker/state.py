@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,12 +105,15 @@ class StateDirectory:
 
     @property
     def sockets(self) -> Path:
-        """Folder of unix sockets: below the state directory, or in the temporary folder where that path is too long."""
+        """Folder of unix sockets: below the state directory, or in /tmp where that path is too long.
+
+        Not in TMPDIR, which may be too long as well, and another one in the shell that `peaker status` runs in.
+        """
         below = self.root / "sockets"
         if len(os.fsencode(below.absolute())) + len("/supervisor.sock") <= _SOCKET_PATH_BYTES_MAX:
             return below
         digest = hashlib.sha256(os.fsencode(self.root.absolute())).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"peaker-{os.getuid()}-{digest}"
+        return Path("/tmp", f"peaker-{os.getuid()}-{digest}")  # noqa: S108 - made private, or refused where it is not ours
 
     @property
     def supervisor_socket(self) -> Path:

@@ -246,6 +246,7 @@ def test_what_a_stream_is_billed_is_its_whole_length(on_functions: Running, tmp_
         wait_for(lambda: time.monotonic() - sent_s > first_s + 0.3)
         until.touch()
         assert client.chunk() == b"last"
+        assert client.chunk() == b"", "it is whole, and counts"
     wait_for(lambda: (usage() - before).percentile_s(1.0, [Ran.FUNCTION]))  # no other of these tests' is complete now
     since = usage() - before
     assert since.counters["spill_billed_ms"] >= 300

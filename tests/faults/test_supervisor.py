@@ -118,7 +118,7 @@ def test_everything_is_started_recorded_and_stopped_in_order(place: Place) -> No
         assert set(ends[:2]) == {"worker-0", "worker-1"}
         assert ends[2:] == ["host", "control"]
         assert read_run(place.state).processes == ()
-        assert list(place.state.sockets.iterdir()) == []
+        assert not place.state.sockets.exists() or list(place.state.sockets.iterdir()) == []
 
     within_deadline(main)
 

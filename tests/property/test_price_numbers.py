@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from peaker.prices import NO_UPFRONT, Commitment, InstanceType, Price, PriceTable, load
@@ -17,6 +17,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min
 
 
 @settings(max_examples=40, deadline=None)
+@example(starts=[5.960464477539063e-08], usd=1.0, spot=None, share=0.5, source="0")
 @given(starts=STARTS, usd=USD, spot=st.none() | USD, share=st.floats(min_value=0.01, max_value=0.99), source=WORDS)
 def test_a_written_table_reads_back_the_same(
     starts: list[float], usd: float, spot: float | None, share: float, source: str

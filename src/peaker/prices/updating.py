@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from peaker.errors import PriceError
@@ -167,9 +168,5 @@ def _write_csv(file: Path, head: str, rows: Iterable[Sequence[str]]) -> None:
 
 def _plain(value: float) -> str:
     """The shortest digits that read back as the same number, never with an exponent."""
-    text = repr(value)
-    if "e" in text:
-        mantissa, exponent = text.split("e")
-        places = max(0, len(mantissa.partition(".")[2]) - int(exponent))
-        text = f"{value:.{places}f}"
+    text = f"{Decimal(repr(value)):f}"
     return text.removesuffix(".0")
