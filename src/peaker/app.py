@@ -104,6 +104,11 @@ def local_functions(settings: Settings) -> tuple[FunctionSpec, ...]:
     return tuple(spec for spec in functions(settings) if may_leave_servers(settings) or not spec.web)
 
 
+def takes_events(settings: Settings) -> bool:
+    """Whether there is anything that an event could be for: the web app's own function is run by requests alone."""
+    return bool(settings.function)
+
+
 def may_leave_servers(settings: Settings) -> bool:
     """Whether any request may go to a function: spilled, or on a route that is declared to run there."""
     return settings.app.spill or any(route.placement == "functions" for route in settings.route)

@@ -121,6 +121,16 @@ class StateDirectory:
         return self.sockets / "supervisor.sock"
 
     @property
+    def events(self) -> Path:
+        """The event queue; the events process alone opens it."""
+        return self.root / "events.sqlite"
+
+    @property
+    def events_socket(self) -> Path:
+        """Where events are sent to be kept."""
+        return self.sockets / "events-intake.sock"
+
+    @property
     def invoke_socket(self) -> Path:
         """The Invoke API of the newest function host: a link to that generation's own socket."""
         return self.sockets / "invoke.sock"

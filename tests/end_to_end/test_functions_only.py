@@ -52,7 +52,7 @@ def ready(url: str) -> int:
 
 
 def test_host_and_control_run_without_workers(jobs: PeakerRun) -> None:
-    assert sorted(jobs.pids()) == ["control", "host"]
+    assert sorted(jobs.pids()) == ["control", "events", "host"]
     found = jobs.command_json("status")
     assert (found["status"], found["app_url"], found["workers"]) == ("ready", "", [])
     assert found["lambda_endpoint"].startswith("http://127.0.0.1:")

@@ -23,25 +23,39 @@ class Kind(Enum):
 
     WORKER = "worker"
     HOST = "host"
+    EVENTS = "events"
     CONTROL = "control"
 
+    @property
+    def is_shared(self) -> bool:
+        """One for all generations, begun anew after a reload; the others are there once for each."""
+        return self in (Kind.EVENTS, Kind.CONTROL)
 
-STOP_ORDER = (Kind.WORKER, Kind.HOST, Kind.CONTROL)
-"""Workers first: what they hold may still need a function, and `/ready` must say no while they drain."""
+    @property
+    def listens(self) -> bool:
+        """It has a socket that outlives it; events are sent over one that is made anew."""
+        return self is not Kind.EVENTS
+
+
+STOP_ORDER = (Kind.WORKER, Kind.EVENTS, Kind.HOST, Kind.CONTROL)
+"""Workers first: what they hold may still need a function, and `/ready` must say no while they drain. Events before the
+host that runs them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One place to be filled by one process: the host, control, or worker `index` of server `server` (from 1)."""
+    """One place to be filled by one process: host, events, control, or worker `index` of server `server` (from 1)."""
 
     kind: Kind
     server: int = 0
     index: int = 0
 
 
-def roles_wanted(servers: int, workers_per_server: int, *, host: bool) -> tuple[Role, ...]:
-    """Every role of a running app; the host and control come first, for workers use them."""
-    beside = ([Role(Kind.HOST)] if host else []) + [Role(Kind.CONTROL)]
+def roles_wanted(servers: int, workers_per_server: int, *, host: bool, events: bool = False) -> tuple[Role, ...]:
+    """Every role of a running app; host, events and control come first, for workers use them."""
+    beside = [
+        Role(kind) for kind, is_there in ((Kind.HOST, host), (Kind.EVENTS, events), (Kind.CONTROL, True)) if is_there
+    ]
     workers = [
         Role(Kind.WORKER, server, index) for server in range(1, servers + 1) for index in range(workers_per_server)
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from peaker.app import local_functions, worker_count
+from peaker.app import local_functions, takes_events, worker_count
 from peaker.clock import Clock
 from peaker.control_socket import Status
 from peaker.engines.local.deadlines import KILL_GRACE_S
@@ -84,7 +84,12 @@ class Crew:
     def wanted(self, launch: Launch) -> tuple[Role, ...]:
         """Roles of one generation."""
         workers = self.workers_per_server if launch.settings.app.web else 0
-        return supervision.roles_wanted(self.servers, workers, host=bool(local_functions(launch.settings)))
+        return supervision.roles_wanted(
+            self.servers,
+            workers,
+            host=bool(local_functions(launch.settings)),
+            events=takes_events(launch.settings),
+        )
 
     def follow(self, member: Member) -> None:
         """Watch its process and its control socket."""
@@ -169,7 +174,7 @@ class Crew:
 
     def _start_reloaded(self, reload: Reload, now_s: float) -> None:
         for role in self.wanted(reload.launch):
-            if role.kind is Kind.CONTROL or self._is_filled(role, reload.launch):
+            if role.kind.is_shared or self._is_filled(role, reload.launch):
                 continue
             if role.kind is Kind.WORKER and self.rows.free(self._rows_taken()) is None:
                 self._make_way(reload, now_s)
@@ -187,12 +192,12 @@ class Crew:
             oldest.drain(now_s + self._drain_s_max + KILL_GRACE_S)
 
     def _is_filled(self, role: Role, launch: Launch) -> bool:
-        """Also while a draining host or control is still there: an heir of the same generation waits for its end.
+        """Also while a draining process, no worker, is still there: an heir of the same generation waits for its end.
 
-        Control is one for all generations, so its heir waits for that of any.
+        Of what is one for all generations the heir waits for that of any.
         """
         found = (member for member in self.members if member.role == role)
-        if role.kind is Kind.CONTROL:
+        if role.kind.is_shared:
             return any(found)
         return any(
             member.generation == launch.generation and not (member.is_draining and role.kind is Kind.WORKER)

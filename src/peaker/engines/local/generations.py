@@ -59,13 +59,13 @@ class Reload:
         return self.new_launch
 
     def is_ready(self, members: Iterable[Member], wanted: Collection[Role]) -> bool:
-        """Every role is filled by a ready process of this generation; control is one for all and comes later."""
+        """Every role is filled by a ready process of this generation; what is one for all comes later."""
         ready = {
             member.role
             for member in members
             if member.generation == self.generation and member.status is Status.READY and not member.is_draining
         }
-        return all(role in ready for role in wanted if role.kind is not Kind.CONTROL)
+        return all(role in ready for role in wanted if not role.kind.is_shared)
 
     def succeed(self) -> None:
         """All of it is ready."""

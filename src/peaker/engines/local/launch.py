@@ -20,6 +20,7 @@ from peaker.state import StateDirectory
 MODULES: Mapping[Kind, str] = {
     Kind.WORKER: "peaker.servers.worker",
     Kind.HOST: "peaker.functions.host",
+    Kind.EVENTS: "peaker.events.main",
     Kind.CONTROL: "peaker.control.main",
 }
 
@@ -34,7 +35,7 @@ class Listeners:
 
     def of(self, kind: Kind) -> socket.socket | None:
         """What a process of this kind listens on."""
-        return {Kind.WORKER: self.app, Kind.HOST: self.invoke, Kind.CONTROL: self.ops}[kind]
+        return {Kind.WORKER: self.app, Kind.HOST: self.invoke, Kind.CONTROL: self.ops}.get(kind)
 
     def urls(self) -> tuple[str, str, str]:
         """App, ops and Lambda endpoint; "" for what is not there."""
@@ -131,6 +132,6 @@ class Launch:
         )
 
     def _environment(self, kind: Kind) -> dict[str, str]:
-        """What runs the user's code is given the secrets; control is not."""
+        """What runs the user's code, or checks a webhook's signature, is given the secrets; control is not."""
         secrets = {} if kind is Kind.CONTROL else self.secrets
         return {**os.environ, **environment(self.settings), **secrets}

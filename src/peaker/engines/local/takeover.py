@@ -86,7 +86,7 @@ async def _ask(member: Member, locked: LockedState, found: Found) -> None:
         if hello.status is Status.READY:
             member.ready_s = member.started_s
         kind = member.role.kind
-        if kind not in found.listeners and not member.is_draining:
+        if kind.listens and kind not in found.listeners and not member.is_draining:
             found.listeners[kind] = await client.receive_socket("listener", timeout_s=ANSWER_S_MAX)
     except (ControlUnavailable, CommandRefused) as error:
         _logger.warning("%s (pid %d) did not hand over its socket: %s", member.name, member.child.pid, error)
