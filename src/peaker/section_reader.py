@@ -30,6 +30,11 @@ def setting(default: Any, help: str, check: Check | None = None) -> Any:  # noqa
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def repeated(section: type, help: str) -> Any:  # noqa: A002 - it is the help text
+    """A key of a section under which further tables stand, `[[section.key]]`, each read as `section`."""
+    return dataclasses.field(default=(), metadata={"help": help, "check": None, "section": section})
+
+
 @dataclass(frozen=True)
 class Source:
     """The file a value came from, able to say on which line."""
@@ -63,26 +68,32 @@ class Source:
 def build_section(
     section: type[_SectionType], table: Any, source: Source, place: Place, required: tuple[str, ...] = ()
 ) -> _SectionType:
-    """The section that stands at `place`: its name, and its number where it is repeated.
+    """The section that stands at `place`: its name, its number where it is repeated, and so on where it is nested.
 
     Raises:
         SettingsError: file, line, name, value and allowed range of the first thing that is wrong.
     """
-    name = place[0]
+    name = ".".join(part for part in place if isinstance(part, str))
     brackets = f"[{name}]" if len(place) == 1 else f"[[{name}]]"
     if not isinstance(table, dict):
         raise SettingsError(f"{name} is a table: write {brackets}.", where=source.line_of(*place))
     fields = {field.name: field for field in dataclasses.fields(section)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(section)
+    nested: dict[str, Any] = {}
     for key, value in table.items():
         where = source.line_of(*place, key)
         if key not in fields:
             raise SettingsError(f"unknown key {key!r} in {brackets}.{suggestion(key, list(fields))}", where=where)
+        if inner := fields[key].metadata.get("section"):
+            if not isinstance(value, list):
+                raise SettingsError(f"{name}.{key} is repeated: write [[{name}.{key}]].", where=where)
+            nested[key] = tuple(build_section(inner, item, source, (*place, key, i)) for i, item in enumerate(value))
+            continue
         check_value(f"{name}.{key}", value, hints[key], fields[key].metadata["check"], where)
     for key in required:
         if key not in table:
             raise SettingsError(f"{brackets} has no {key}.", where=source.line_of(*place))
-    return section(**table)
+    return section(**{**table, **nested})
 
 
 def check_value(name: str, value: Any, hint: Any, check: Check | None, where: str) -> None:

@@ -13,14 +13,17 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from peaker.errors import SettingsError
-from peaker.section_reader import Auto, Source, build_section, check_value, setting, suggestion
+from peaker.event_sections import EventsSection
+from peaker.section_reader import Auto, Source, build_section, check_value, repeated, setting, suggestion
 from peaker.setting_checks import (
     ADDRESS,
-    ENV_NAME,
+    DESTINATION,
+    FUNCTION_TIMEOUT,
     HANDLER,
     NAME,
     NETWORKS,
@@ -32,8 +35,9 @@ from peaker.setting_checks import (
     one_of,
 )
 from peaker.toml_lines import Place, TomlLines
+from peaker.triggers import TriggerSection, check_triggers
+from peaker.variable_tables import build_env, build_secrets
 
-SECRET_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\0]+")
 _PLACEMENTS = one_of("servers", "functions", "hybrid")
 
 
@@ -105,7 +109,7 @@ class FunctionsSection:
     """Defaults for all functions, and the function host of this machine."""
 
     memory_mb: int = setting(512, "Memory of an instance; it also sets its CPU share.", between(128, 10_240))
-    timeout_s: float = setting(30.0, "An invocation is killed after this time.", between(0.1, 900))
+    timeout_s: float = setting(30.0, "An invocation is killed after this time.", FUNCTION_TIMEOUT)
     concurrency_max: int = setting(100, "Instances at the most.", between(1, 10_000))
     keep_alive_s: float | Auto = setting(
         "auto",
@@ -183,12 +187,24 @@ class FunctionSection:
     )
     command: list[str] = setting([], "Program and arguments of a provided runtime; absent is the file bootstrap.")
     memory_mb: int | None = setting(None, "Memory; absent is [functions].", between(128, 10_240))
-    timeout_s: float | None = setting(None, "Time limit; absent is [functions].", between(0.1, 900))
+    timeout_s: float | None = setting(None, "Time limit; absent is [functions].", FUNCTION_TIMEOUT)
     concurrency_max: int | None = setting(None, "Instances at the most; absent is [functions].", between(1, 10_000))
     keep_alive_s: float | Auto | None = setting(None, "Idle time; absent is [functions].", between(0, 86_400))
     buffer: int | None = setting(None, "Spares; absent is [functions].", between(0, 10_000))
     layers: list[str] | None = setting(None, "Layer folders; absent is [functions].")
+    retries_max: int | None = setting(
+        None, "Runs of an event after the first that failed; absent is [events].", between(0, 2)
+    )
+    event_age_s_max: float | None = setting(
+        None, "An event older than this is given up; absent is [events].", between(60, 21_600)
+    )
+    on_success: str = setting("", "Where the record of an event that succeeded goes.", DESTINATION)
+    on_failure: str = setting("", "Where the record of an event that was given up goes.", DESTINATION)
     env: dict[str, str] = setting({}, "Variables of this function alone, above [env]: [function.env].", VARIABLES)
+    on: tuple[TriggerSection, ...] = repeated(TriggerSection, "What starts it: [[function.on]].")
+    writes: list[str] = setting(
+        [], "Objects it writes, bucket/prefix*suffix each; a function that these would start again is refused."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +215,7 @@ class Settings:
     objective: ObjectiveSection = dataclasses.field(default_factory=ObjectiveSection)
     servers: ServersSection = dataclasses.field(default_factory=ServersSection)
     functions: FunctionsSection = dataclasses.field(default_factory=FunctionsSection)
+    events: EventsSection = dataclasses.field(default_factory=EventsSection)
     aws: AwsSection = dataclasses.field(default_factory=AwsSection)
     env: dict[str, str] = dataclasses.field(default_factory=dict)
     secrets: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -229,6 +246,7 @@ SINGLE_SECTIONS: dict[str, type] = {
     "objective": ObjectiveSection,
     "servers": ServersSection,
     "functions": FunctionsSection,
+    "events": EventsSection,
     "aws": AwsSection,
 }
 REPEATED_SECTIONS: dict[str, type] = {"resource": ResourceSection, "route": RouteSection, "function": FunctionSection}
@@ -326,52 +344,16 @@ def _build_settings(document: Mapping[str, Any], source: Source, directory: str)
             if name == "function":
                 _check_runtimes(values[name], value, source)
         elif name == "env":
-            values[name] = _build_env(value, source)
+            values[name] = build_env(value, source)
         elif name == "secrets":
-            values[name] = _build_secrets(value, source)
+            values[name] = build_secrets(value, source)
         else:
             raise SettingsError(
                 f"unknown section or key {name!r}.{suggestion(name, known)}", where=source.line_of(name)
             )
-    return Settings(**values)
-
-
-def _build_env(table: Any, source: Source) -> dict[str, str]:
-    if not isinstance(table, dict):
-        raise SettingsError("env is a table of NAME = value.", where=source.line_of("env"))
-    for name, value in table.items():
-        if not ENV_NAME.fullmatch(name):
-            raise SettingsError(f"env.{name} is not the name of a variable.", where=source.line_of("env", name))
-        if not isinstance(value, str):
-            raise SettingsError(
-                f"env.{name} = {value!r} is not text.", where=source.line_of("env", name), remedy="Put it in quotes."
-            )
-    return dict(table)
-
-
-def _build_secrets(table: Any, source: Source) -> dict[str, str]:
-    """The references; what is none may be the secret itself, so no message shows a value."""
-    if not isinstance(table, dict):
-        raise SettingsError("secrets is a table of NAME = reference.", where=source.line_of("secrets"))
-    for name, reference in table.items():
-        where = source.line_of("secrets", name)
-        if not ENV_NAME.fullmatch(name):
-            raise SettingsError(f"secrets.{name} is not the name of a variable.", where=where)
-        if isinstance(reference, str) and reference.startswith("arn:aws"):
-            raise SettingsError(
-                f"secrets.{name} stands in AWS Secrets Manager, which is read only where Peaker deploys to AWS; "
-                "that is not built yet.",
-                where=where,
-                remedy=f'Here, write {name} = "env:{name}" or {name} = "file:/run/secrets/{name.lower()}".',
-            )
-        if not isinstance(reference, str) or not SECRET_REFERENCE.fullmatch(reference):
-            raise SettingsError(
-                f"secrets.{name} does not say where the secret stands (what it says is not shown, as it may be the "
-                "secret); allowed: env:NAME or file:PATH.",
-                where=where,
-                remedy="The secret itself does not belong into a settings file.",
-            )
-    return dict(table)
+    settings = Settings(**values)
+    check_triggers(settings.function, partial(source.line_of, "function"), settings.secrets)
+    return settings
 
 
 def _require_distinct(sections: tuple[Any, ...], name: str, source: Source) -> None:

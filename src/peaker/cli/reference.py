@@ -65,6 +65,7 @@ _TYPE_WORDS: dict[Any, str] = {
     str: "text",
     list: "list of texts",
     dict: "table of texts",
+    tuple: "tables",
     Auto: '`"auto"`',
 }
 
@@ -74,7 +75,13 @@ def settings_page() -> str:
     parts = [_INTRODUCTION]
     parts += [_section(f"[{name}]", section) for name, section in SINGLE_SECTIONS.items()]
     parts += [_ENV, _SECRETS]
-    parts += [_section(f"[[{name}]]", section) for name, section in REPEATED_SECTIONS.items()]
+    for name, section in REPEATED_SECTIONS.items():
+        parts.append(_section(f"[[{name}]]", section))
+        parts += [
+            _section(f"[[{name}.{field.name}]]", inner)
+            for field in dataclasses.fields(section)
+            if (inner := field.metadata.get("section"))
+        ]
     return "\n".join(parts)
 
 
@@ -104,7 +111,7 @@ def _default(field: dataclasses.Field[Any], required: tuple[str, ...]) -> str:
         return "required"
     if field.default_factory is not dataclasses.MISSING:
         return f"`{json.dumps(field.default_factory())}`"
-    return "absent" if field.default is None else f"`{json.dumps(field.default)}`"
+    return "absent" if field.default is None or field.default == () else f"`{json.dumps(field.default)}`"
 
 
 def _cell(text: str) -> str:
