@@ -132,3 +132,15 @@ class LogError(PeakerError):
     """The log cannot be read."""
 
     exit_code = 2
+
+
+class QueueFull(PeakerError):  # noqa: N818 - named for the outcome
+    """The event queue has no room; nothing was accepted."""
+
+
+class QueueUnavailable(PeakerError):  # noqa: N818
+    """The event queue could not write to its disk; nothing was changed."""
+
+
+class QueueFileError(PeakerError):
+    """The file of the event queue cannot be used."""

@@ -71,5 +71,40 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict[str, str])
 
 
+DEDUP_S = 300.0
+"""How long a deduplication key holds where nothing else is said: five minutes, as in an SQS FIFO queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened and wants `function` run with `payload` (JSON). All times are epoch seconds.
+
+    Args:
+        id: names the event, and is the request id of its runs; a second event with the id of one that is still
+            known is a duplicate of it.
+        function: which function is to run; a version of it where `qualifier` says so.
+        source: where it comes from, as people and batches tell events apart: `invoke`, `schedule/nightly`.
+        headers: what travels on to the function beside the payload (trace headers), names in lower case.
+        dedup_key: of two events of one function and source with the same key within `dedup_s` the second is dropped.
+        group: events of one function, source and group run one at a time, in the order in which they were put.
+        not_before_s: it is not run earlier; 0 for at once.
+        accepted_at_s: when it was put into the queue; 0 until then, and the queue fills it in.
+        hops: how many functions' runs in a row have led to it.
+    """
+
+    id: str
+    function: str
+    payload: bytes
+    source: str = "invoke"
+    qualifier: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    dedup_key: str = ""
+    dedup_s: float = DEDUP_S
+    group: str = ""
+    not_before_s: float = 0.0
+    accepted_at_s: float = 0.0
+    hops: int = 0
+
+
 JSONValue = Any
 """What `json.loads` returns."""
