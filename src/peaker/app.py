@@ -25,6 +25,11 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 WEB_FUNCTION = "web"
 """Name of the function that runs the web app above the servers; on the Invoke API it is APP-web."""
 
+_OWN = (
+    "memory_mb", "timeout_s", "concurrency_max", "keep_alive_s", "buffer", "layers", "retries_max", "event_age_s_max",
+)  # fmt: skip
+"""Settings that a function may have of its own."""
+
 KEEP_ALIVE_S_DEFAULT = 600.0
 """What keep_alive_s = "auto" means until idle times have been learned: ten minutes, as public clouds were seen to do
 ("Serverless in the Wild", Shahrad et al., USENIX ATC 2020, section 2)."""
@@ -53,6 +58,11 @@ class FunctionSpec:
     variables: tuple[tuple[str, str], ...] = ()
     """Of this function alone."""
     is_keep_alive_learned: bool = False
+    retries_max: int = 2
+    event_age_s_max: float = 21_600.0
+    on_success: str = ""
+    on_failure: str = ""
+    """Where the record of an event goes when it has ended: `function:NAME`, or "" for nowhere."""
 
 
 def find_settings(explicit: str | None, stage: str = "") -> Settings:
@@ -85,18 +95,29 @@ def functions(settings: Settings) -> tuple[FunctionSpec, ...]:
     if settings.app.web:
         specs.append(_spec(settings, f"{settings.app.name}-{WEB_FUNCTION}", settings.app.web, web=True))
     for declared in settings.function:
-        own = {
-            key: value
-            for key in ("memory_mb", "timeout_s", "concurrency_max", "keep_alive_s", "buffer", "layers")
-            if (value := getattr(declared, key)) is not None
-        }
+        own = {key: value for key in _OWN if (value := getattr(declared, key)) is not None}
         own |= {"is_provided": declared.runtime == "provided", "command": tuple(declared.command)}
         own["variables"] = tuple(sorted(declared.env.items()))
+        own |= {"on_success": declared.on_success, "on_failure": declared.on_failure}
         specs.append(_spec(settings, declared.name, declared.handler, web=False, **own))
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
         raise SettingsError(f"function.name = {names[0]!r} is taken by the web app.", remedy="Rename the function.")
+    _check_destinations(settings)
     return tuple(specs)
+
+
+def _check_destinations(settings: Settings) -> None:
+    names = {declared.name for declared in settings.function}
+    for declared in settings.function:
+        for key in ("on_success", "on_failure"):
+            target = getattr(declared, key).removeprefix("function:")
+            if target and (target not in names or target == declared.name):
+                why = "the function itself, which would have no end" if target in names else "no function of this app"
+                known = ", ".join(sorted(names - {declared.name})) or "there is no other"
+                raise SettingsError(
+                    f"function.{key} = {getattr(declared, key)!r} of {declared.name!r} names {why}; allowed: {known}."
+                )
 
 
 def local_functions(settings: Settings) -> tuple[FunctionSpec, ...]:
@@ -131,6 +152,10 @@ def _spec(settings: Settings, name: str, target: str, *, web: bool, **own: Any) 
         command=own.get("command", ()),
         layers=tuple(str(Path(settings.directory, layer)) for layer in own.get("layers", defaults.layers)),
         variables=own.get("variables", ()),
+        retries_max=own.get("retries_max", settings.events.retries_max),
+        event_age_s_max=own.get("event_age_s_max", settings.events.age_s_max),
+        on_success=own.get("on_success", ""),
+        on_failure=own.get("on_failure", ""),
         # Lambda promises nothing of the kind, so a host that is like it learns nothing.
         is_keep_alive_learned=keep_alive_s == "auto" and defaults.like == "local",
     )

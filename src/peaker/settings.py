@@ -77,6 +77,15 @@ class ServersSection:
 
     count_min: int = setting(1, "Servers that are always there.", between(0, 1000))
     count_max: int = setting(1, "Servers at the most.", between(1, 1000))
+    policy: str = setting(
+        "auto",
+        "What decides on the number of servers between these; auto learns and weighs prices, fixed leaves it.",
+        one_of("auto", "fixed", "break-even", "target-tracking"),
+    )
+    decide_every_s: float = setting(10.0, "How often that is decided.", between(0.1, 3600))
+    stay_s_min: float = setting(
+        60.0, "A server that the policy has added stays this long; EC2 bills a minute at least.", between(0, 86_400)
+    )
     workers: int | Auto = setting("auto", "Worker processes of a server; auto is one per core.", between(1, 256))
     in_flight_max: int | Auto = setting(
         "auto", "Slots of one worker; auto finds them by the latency gradient.", between(1, 100_000)

@@ -129,7 +129,7 @@ def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("[app]\nweb = 'a:b'\n[server]\n", "peaker.toml:3: unknown section or key 'server'. Did you mean 'servers'?"),
-        ("nmae = 'x'\n", "peaker.toml:1: unknown section or key 'nmae'. Known: app, aws, env, function, functions"),
+        ("nmae = 'x'\n", "peaker.toml:1: unknown section or key 'nmae'. Known: app, aws, env, events, function"),
         ("[app]\n# a comment\nwbe = 'a:b'\n", "peaker.toml:3: unknown key 'wbe' in [app]. Did you mean 'web'?"),
         ("[servers]\nzzz = 1\n", "peaker.toml:2: unknown key 'zzz' in [servers]. Known: body_timeout_s"),
         ("[app]\n[app.extra]\na = 1\n", "peaker.toml:2: unknown key 'extra' in [app]."),
@@ -145,7 +145,10 @@ def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
             "peaker.toml:2: app.trusted_proxies = ['::1', 'x'] is not allowed;",
         ),
         ("[functions]\nmemory_mb = 64\n", "memory_mb = 64 is not allowed; allowed: 128 to 10,240."),
-        ("[functions]\ntimeout_s = 901\n", "timeout_s = 901 is not allowed; allowed: 0.1 to 900."),
+        (
+            "[functions]\ntimeout_s = 901\n",
+            "timeout_s = 901 is not allowed; allowed: 0.1 to 900; what takes longer is no function",
+        ),
         ("[objective]\nlatency_p95_ms = nan\n", "latency_p95_ms = nan is not allowed; allowed: 1 to 900,000."),
         ("[objective]\nspend_usd_per_day_max = inf\n", "spend_usd_per_day_max = inf is not allowed"),
         ("[functions]\nlike = 'lamda'\n", "like = 'lamda' is not allowed; allowed: local, lambda."),
