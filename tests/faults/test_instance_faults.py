@@ -13,7 +13,7 @@ import pytest
 from launched import Launched, is_running, launched, until
 
 from peaker.errors import AppStartError, Unavailable
-from peaker.functions.frames import FrameError
+from peaker.frames import FrameError
 from peaker.functions.launcher import Instance, InstanceDied
 from peaker.functions.log_pipe import LOG_BYTES_MAX
 from peaker.functions.result_json import ESCAPES

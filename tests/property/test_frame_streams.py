@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peaker.functions.frames import FrameError, FrameReader, pack
+from peaker.frames import FrameError, FrameReader, pack
 
 heads = st.dictionaries(st.text(max_size=8), st.integers() | st.text(max_size=20), max_size=4).map(
     lambda extra: {**extra, "kind": "run"}

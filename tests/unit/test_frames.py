@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from peaker.functions.frames import BODY_BYTES_MAX, HEAD_BYTES_MAX, FrameError, FrameReader, pack, receive
+from peaker.frames import BODY_BYTES_MAX, HEAD_BYTES_MAX, FrameError, FrameReader, pack, receive
 
 
 @pytest.fixture

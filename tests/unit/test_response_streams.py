@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from peaker import frames
 from peaker.errors import DeadlineExceeded, FunctionCrashed, MalformedEvent
-from peaker.functions import frames
 from peaker.functions.stream import HELD_BYTES_HIGH, ResponseStream
 from peaker.functions.streamed_answer import FrameWriter
 from peaker.gate.streamed_reply import read_head

@@ -11,8 +11,8 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
+from peaker import frames
 from peaker.clock import SystemClock
-from peaker.functions import frames
 from peaker.functions.service import InvokeService
 from peaker.http1_server import HttpAnswer, HttpLimits, HttpRequest, HttpServer
 from peaker.wire.invoke_api import InvokeCall

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
-from peaker.functions import frames, proc, working_set
+from peaker import frames
+from peaker.functions import proc, working_set
 from peaker.functions.web import warm_up_event
 
 

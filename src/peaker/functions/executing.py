@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any, NoReturn
 
-from peaker.functions import frames
+from peaker import frames
 
 
 def execute(order: dict[str, Any], channel: socket.socket) -> NoReturn:

@@ -9,8 +9,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+from peaker import frames
 from peaker.errors import AppImportError, AppStartError, PeakerError
-from peaker.functions import frames, proc
+from peaker.functions import proc
 from peaker.functions.limits import Enclosure
 from peaker.functions.load_handler import HandlerImportError
 from peaker.functions.log_pipe import LogPipe

@@ -19,9 +19,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from peaker import frames
 from peaker.app import ASGIApp, FunctionSpec, adapt_wsgi, is_asgi, load_callable
 from peaker.errors import AppImportError, PayloadTooLarge, PeakerError
-from peaker.functions import frames, handler, runtime_log
+from peaker.functions import handler, runtime_log
 from peaker.functions.context import LambdaContext, client_context_from, function_arn, w3c_from
 from peaker.functions.load_handler import HandlerImportError, load_handler
 from peaker.functions.streamed_answer import Streaming

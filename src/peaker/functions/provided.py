@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from peaker.functions import frames, proc
+from peaker import frames
+from peaker.functions import proc
 from peaker.functions.command import resolve_command
 from peaker.functions.context import function_arn
 from peaker.functions.forked import Instance

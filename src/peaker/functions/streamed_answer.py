@@ -11,7 +11,7 @@ import asyncio
 import socket
 from typing import Any
 
-from peaker.functions import frames
+from peaker import frames
 from peaker.functions.web import Exchange, WebApp
 from peaker.messages import RunNotes
 from peaker.units import KIB

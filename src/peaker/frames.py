@@ -1,12 +1,12 @@
-"""Frames between the function host and an instance: a small JSON head and raw bytes, both with their length in front.
+"""Frames between two processes: a small JSON head and raw bytes, both with their length in front.
 
     4 bytes   length of the head, big-endian
     4 bytes   length of the body, big-endian
     head      a JSON object; "kind" says what the frame is
     body      the event or the result, passed through untouched
 
-An instance runs code that nobody has checked, so the host believes no length: each has a bound, and a frame outside
-it ends the instance.
+Between the function host and an instance, and between whoever sends an event and the events process. An instance runs
+code that nobody has checked, so no length is believed: each has a bound, and a frame outside it ends the connection.
 """
 
 from __future__ import annotations
