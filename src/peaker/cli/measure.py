@@ -23,8 +23,9 @@ from peaker.cli import present
 from peaker.cli.check import check_settings
 from peaker.cli.measure_targets import Chosen, allowed_methods, read_body, targets_given, weighted_by_log
 from peaker.cli.measure_text import announcement, report, score_text, speed_text
-from peaker.cli.options import json_option, settings_options
-from peaker.cli.replay import Duration, header_fields
+from peaker.cli.options import json_option, require_writable, settings_options
+from peaker.cli.replay import header_fields
+from peaker.cli.traffic_options import Duration
 from peaker.clock import SystemClock
 from peaker.errors import SettingsError
 from peaker.extras import require_extra
@@ -114,7 +115,7 @@ def _whole(given: dict[str, Any], there: CpuScore | None) -> int:
     chosen = _chosen(given["paths"], given["methods"], given["log"])
     wanted = _to_measure(settings, chosen, given)
     file = given["save"] or Path(settings.directory, FILE_NAME)
-    _require_writable(file)
+    require_writable(file)
     _require_consent(wanted, yes=given["yes"])
     check_settings(settings)
     with _output_of_others_to_stderr():
@@ -158,11 +159,6 @@ def _to_measure(settings: Settings, chosen: Chosen, given: dict[str, Any]) -> To
         requests_max=given["requests_max"],
         on_functions=not given["no_functions"],
     )
-
-
-def _require_writable(file: Path) -> None:
-    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise SettingsError("it cannot be written.", where=str(file), remedy="Name another file with --save.")
 
 
 def _require_consent(wanted: ToMeasure, *, yes: bool) -> None:
@@ -237,7 +233,7 @@ def _output_of_others_to_stderr() -> Iterator[None]:
 
 def _cpu(there: CpuScore | None, save: Path | None, *, as_json: bool) -> int:
     if save is not None:
-        _require_writable(save)
+        require_writable(save)
     score = _score()
     speed = assumed_speed() if there is None else speed_of(score, there)
     if save is not None:

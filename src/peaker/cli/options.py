@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,3 +59,13 @@ def state_here(config: str | None, given: Path | None) -> StateDirectory:
         raise SettingsError(
             f"no {STATE_NAME} and no settings file here.", where=str(Path.cwd()), remedy="Name one with --state."
         ) from error
+
+
+def require_writable(file: Path) -> None:
+    """Find out before long work that its result can be written.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise SettingsError("it cannot be written.", where=str(file), remedy="Name another file.")

@@ -16,16 +16,19 @@ from typing import Any
 import click
 
 from peaker.cli import present
-from peaker.cli.options import json_option
-from peaker.clock import SystemClock
+from peaker.cli.options import json_option, require_writable, state_here, state_option
+from peaker.cli.traffic_options import Chosen, Duration, chosen_traffic, traffic_options
+from peaker.clock import Clock, SystemClock
+from peaker.engines.local.state_dir import read_run
 from peaker.errors import SettingsError
 from peaker.http1 import Address
-from peaker.traffic.arrivals import Spread, arrival_times_s
-from peaker.traffic.mix import Mix, Target, parse_target, read_targets
+from peaker.simulate.measurement import Measurement
+from peaker.simulate.saved import to_json
+from peaker.state import StateDirectory
+from peaker.traffic.mix import Mix
 from peaker.traffic.replay import Replay, destination
 from peaker.traffic.tally import LAG_S_MAX, MEANINGS, Outcome, Tally
-from peaker.traffic.trace import FACTOR_MAX, Trace, read_trace
-from peaker.units import parse_duration_s
+from peaker.traffic.trace import Trace
 
 CONNECTIONS_MAX = 50_000
 _FILES_BESIDE_CONNECTIONS = 64
@@ -33,42 +36,10 @@ _PROGRESS_STEP_S = 0.5
 _FIRST_CONNECTION_S_MAX = 2.0
 
 
-class Duration(click.ParamType[float]):
-    """A duration such as 90s, 10m or 2h, as seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Seconds of `value`; a wrong one is a usage error."""
-        try:
-            return value if isinstance(value, float) else parse_duration_s(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-FACTOR = click.FloatRange(0, FACTOR_MAX, min_open=True)
-
-
 @click.command("replay")
 @click.argument("trace", type=click.Path(path_type=Path))
-@click.option("--to", "url", required=True, help="URL requests are sent to; its path stands before each --path.")
-@click.option("--speed", type=FACTOR, default=1.0, show_default=True, help="Replay this many times faster.")
-@click.option("--scale", type=FACTOR, default=1.0, show_default=True, help="Send this many times as many requests.")
-@click.option("--from", "from_s", type=Duration(), default=0.0, help="Begin here, in the trace's own time.")
-@click.option("--for", "for_s", type=Duration(), help="Replay this much of it, in the trace's own time.")
-@click.option("--step", "step_s", type=Duration(), help="Length of a step of a count file whose name does not say it.")
-@click.option("--seed", type=int, default=1, show_default=True, help="The same seed sends the same at the same times.")
-@click.option(
-    "--spread",
-    type=click.Choice([str(spread) for spread in Spread]),
-    default=str(Spread.RANDOM),
-    show_default=True,
-    help="How requests are spread within a step.",
-)
-@click.option(
-    "--path", "paths", multiple=True, metavar="[METHOD ]/PATH[:WEIGHT]", help="What is asked for; repeatable."
-)
-@click.option("--paths", "paths_file", type=click.Path(path_type=Path), help="File with one such path a line.")
+@click.option("--to", "url", help="URL requests are sent to.  [default: the app that runs here]")
+@traffic_options
 @click.option(
     "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Sent with every request; repeatable."
 )
@@ -83,66 +54,88 @@ FACTOR = click.FloatRange(0, FACTOR_MAX, min_open=True)
     show_default=True,
     help="Open connections at the most; a request beyond waits for one.",
 )
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FILE", help="Also write what was measured, for `peaker compare`."
+)
+@click.option("--config", metavar="FILE", help="Settings file beside which the app's state directory stands.")
+@state_option
 @json_option
 def command(
     *,
     trace: Path,
-    url: str,
-    speed: float,
-    scale: float,
-    from_s: float,
-    for_s: float | None,
-    step_s: float | None,
-    seed: int,
-    spread: str,
-    paths: tuple[str, ...],
-    paths_file: Path | None,
+    url: str | None,
     headers: tuple[str, ...],
     timeout_s: float,
     connections_max: int,
+    out: Path | None,
+    config: str | None,
+    state: Path | None,
     as_json: bool,
+    **given: Any,
 ) -> int:
     """Send the traffic of TRACE to a URL, open loop: arrivals do not wait for answers.
 
-    TRACE is a .csv or .csv.gz file with a `count` header and one number a step (-1 is a gap), or `timestamp,count`.
-    Latency counts from when a request was due. Where the answer says in x-peaker-ran where it ran, latencies are shown
-    by placement. Ctrl-C ends the replay with the summary so far.
+    TRACE is a .csv or .csv.gz file with a `count` header and one number a step (-1 is a gap), or `timestamp,count`; or
+    a plan that `peaker plan --save` wrote (.json): its traffic, which --speed and --scale bring to what this machine
+    can do. Latency counts from when a request was due. Where the answer says in x-peaker-ran where it ran, latencies
+    are shown by placement. Ctrl-C ends the replay with the summary so far.
+
+    --out measures with the app's own meter too: server seconds, GB-seconds, dollars, spilled share and cold starts.
+    For that the app must run on this machine; --state or --config says where. `peaker simulate` predicts the same for
+    the same options, and `peaker compare` puts both side by side.
 
     \b
     Examples:
       peaker replay traffic.csv --to http://127.0.0.1:8000
       peaker replay twitter_1s.csv.gz --to http://127.0.0.1:8000 --from 14h --for 20m --speed 10 --scale 0.5
       peaker replay counts_1min.csv --to http://127.0.0.1:8000 --path /:5 --path /search?q=a:1 --json
+      peaker replay plan.json --speed 600 --scale 0.01 --out measured-1.json
 
     Exit code: 0 when every request was answered below 400 and the generator kept its schedule; 1 when one failed or the
     run is void; 2 when the input is wrong.
     """  # noqa: D301 - \\b is click's mark for text it must not wrap
     if not timeout_s > 0:
         raise SettingsError("--timeout must be above 0.")
+    chosen = chosen_traffic(trace, given)
+    if out is not None:
+        require_writable(out)
+    directory = state_here(config, state) if out is not None or url is None else None
+    url = url or _url_here(directory)
     to = destination(url)
-    wanted = read_trace(trace, step_s=step_s).cut(from_s, for_s).scaled(scale).faster(speed)
-    if not wanted.total:
-        raise SettingsError("nothing is left to send after --from, --for and --scale.", where=str(trace))
-    mix = Mix(_targets(paths, paths_file), host=to.host, prefix=to.prefix, headers=header_fields(headers))
+    mix = Mix(chosen.targets, host=to.host, prefix=to.prefix, headers=header_fields(headers))
     _allow_connections(connections_max)
-    present.say(announcement(wanted, url))
+    present.say(announcement(chosen.trace, url))
     if nobody := _why_unreachable(to.address):
         present.say(f"peaker: {url}: nothing answers there now: {nobody}. Every request will fail unless that changes.")
+    clock = SystemClock()
     replay = Replay(
-        arrival_times_s(wanted, Spread(spread), random.Random(seed)),  # noqa: S311 - repeatable traffic, no secret
+        chosen.arrivals_s(),
         mix,
         to.address,
-        clock=SystemClock(),
-        chance=random.Random(f"paths {seed}"),  # noqa: S311 - likewise
+        clock=clock,
+        chance=random.Random(f"paths {chosen.seed}"),  # noqa: S311 - repeatable traffic, no secret
         timeout_s=timeout_s,
         connections_max=connections_max,
     )
-    tally = _run(replay, wanted)
+    tally = _run(replay, chosen, out, directory, clock)
     if as_json:
         present.data(tally.summary())
     else:
         present.out(report(tally.summary()))
     return 1 if tally.failed or tally.is_void else 0
+
+
+def _url_here(directory: StateDirectory | None) -> str:
+    """Where the app of this state directory serves.
+
+    Raises:
+        SettingsError: none runs there, or it has no web app.
+    """
+    record = None if directory is None else read_run(directory)
+    if record is None or not record.app_url:
+        where = "" if directory is None else str(directory.root)
+        raise SettingsError("no web app runs here.", where=where, remedy="Start it with `peaker run`, or name a --to.")
+    return record.app_url
 
 
 def announcement(trace: Trace, url: str) -> str:
@@ -162,15 +155,6 @@ def _why_unreachable(address: Address) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
-
-
-def _targets(paths: tuple[str, ...], paths_file: Path | None) -> list[Target]:
-    targets = [parse_target(path) for path in paths]
-    if paths_file is not None:
-        targets += read_targets(paths_file)
-        if not targets:
-            raise SettingsError("there is no path in it.", where=str(paths_file))
-    return targets or [Target("GET", "/")]
 
 
 def header_fields(headers: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -198,11 +182,33 @@ def _allow_connections(connections_max: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def _run(replay: Replay, trace: Trace) -> Tally:
+def _run(replay: Replay, chosen: Chosen, out: Path | None, directory: StateDirectory | None, clock: Clock) -> Tally:
     import uvloop
 
     gc.freeze()  # The counts stay as they are; walking them would only make the generator late.
-    return uvloop.run(_with_progress(replay, trace))
+    if out is None or directory is None:
+        return uvloop.run(_with_progress(replay, chosen.trace))
+    tally, measured = uvloop.run(_measured(replay, chosen, directory, clock))
+    out.write_text(to_json(measured), encoding="utf-8")
+    present.say(f"peaker: what was measured is in {out}; `peaker compare PREDICTION {out}` compares it.")
+    for note in measured.notes:
+        present.say(f"peaker: {note}")
+    return tally
+
+
+async def _measured(
+    replay: Replay, chosen: Chosen, directory: StateDirectory, clock: Clock
+) -> tuple[Tally, Measurement]:
+    """The replay between two readings of the app's meter."""
+    from peaker.cli.replay_measure import measurement_of
+    from peaker.engines.local.metered_span import MeterSpan
+
+    span, began_epoch_s = await MeterSpan.begin(directory, clock), clock.epoch_s()
+    tally = await _with_progress(replay, chosen.trace)
+    used = await span.end(tally.sent)
+    summary = tally.summary()
+    measured = measurement_of(span.settings.app.name, chosen.sent, began_epoch_s, summary, used)
+    return tally, measured
 
 
 async def _with_progress(replay: Replay, trace: Trace) -> Tally:

@@ -98,6 +98,7 @@ class Measured:
         fresh_start_s: starts of a process that imports and starts the app, as quantiles: what Lambda's init does.
         local_cold_start_s: cold starts of the local function host, which forks: nothing that Lambda can do.
         warm_function_s: runs on a warm instance with whole cores, as quantiles.
+        function_overhead_s: what an invocation of a warm instance took beside its run: median, not billed.
         function_memory_mb: the most that an instance used.
         cpu: the score of this machine.
         speed: how fast the instance types are with this machine as 1.
@@ -124,6 +125,7 @@ class Measured:
     fresh_start_s: tuple[float, ...] | None = None
     local_cold_start_s: tuple[float, ...] | None = None
     warm_function_s: tuple[float, ...] | None = None
+    function_overhead_s: float | None = None
     function_memory_mb: float | None = None
     cpu: CpuScore | None = None
     speed: Speed | None = None
@@ -136,7 +138,14 @@ class Measured:
             quantiles = getattr(self, name)
             if quantiles is not None:
                 check_quantiles(name, quantiles)
-        for name in ("cpu_s", "response_bytes", "worker_memory_mb", "capacity_per_s", "function_memory_mb"):
+        for name in (
+            "cpu_s",
+            "response_bytes",
+            "worker_memory_mb",
+            "capacity_per_s",
+            "function_memory_mb",
+            "function_overhead_s",
+        ):
             value = getattr(self, name)
             require(value is None or 0 <= value < math.inf, name, value, "0 or more")
 

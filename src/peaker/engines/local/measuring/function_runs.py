@@ -35,9 +35,10 @@ _REPORTED = {
 
 @dataclass(slots=True)
 class FunctionRuns:
-    """Seconds of warm runs by name of the request, seconds that cold ones took beside their run, MB at the most."""
+    """Seconds of warm runs by name of the request, what warm and cold ones took beside their run, MB at the most."""
 
     warm_s: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    beside_warm_s: list[float] = field(default_factory=list[float])
     cold_start_s: list[float] = field(default_factory=list[float])
     memory_mb_max: float | None = None
 
@@ -122,5 +123,6 @@ def _count(runs: FunctionRuns, name: str, report: dict[str, float]) -> None:
         runs.cold_start_s.append(max(0.0, beside_s))
     elif beside_s is not None:
         runs.warm_s.setdefault(name, []).append(report["duration_ms"] / 1000)
+        runs.beside_warm_s.append(max(0.0, beside_s))
     if "memory_mb" in report:
         runs.memory_mb_max = max(report["memory_mb"], runs.memory_mb_max or 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -224,6 +225,7 @@ async def _measure_functions(
     found["function_memory_mb"] = runs.memory_mb_max
     found["local_cold_start_s"] = quantiles_of(runs.cold_start_s, POINTS) if runs.cold_start_s else None
     found["warm_function_s"] = _warm_of_mix(request, asks, runs)
+    found["function_overhead_s"] = statistics.median(runs.beside_warm_s) if runs.beside_warm_s else None
 
 
 def _warm_of_mix(request: ToMeasure, asks: Sequence[Ask], runs: FunctionRuns) -> tuple[float, ...] | None:
