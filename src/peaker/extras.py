@@ -7,7 +7,12 @@ from importlib.util import find_spec
 
 from peaker.errors import MissingExtraError
 
-_PACKAGES = {"sam": ("yaml",), "plan": ("numpy", "numba", "matplotlib", "tomlkit"), "aws": ("boto3",)}
+_PACKAGES = {
+    "sam": ("yaml",),
+    "plan": ("numpy", "numba", "matplotlib", "tomlkit"),
+    "aws": ("boto3",),
+    "local-aws": ("moto", "flask", "flask_cors", "py_partiql_parser", "yaml"),
+}
 
 
 def require_extra(extra: str, *, purpose: str, finds: Callable[[str], object | None] = find_spec) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from peaker.errors import SettingsError
 from peaker.event_sections import EventsSection
+from peaker.local_aws_section import ENDPOINT, LocalAwsSection
 from peaker.section_reader import Auto, Source, build_section, check_value, repeated, setting, suggestion
 from peaker.setting_checks import (
     ADDRESS,
@@ -157,6 +158,11 @@ class AwsSection:
     """Where on AWS."""
 
     region: str = setting("us-east-1", "Region that everything is priced in and deployed to.")
+    endpoint: str = setting(
+        "",
+        "What app and functions take for AWS, and sources read from: local, or an address; `--aws` sets it.",
+        ENDPOINT,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +232,7 @@ class Settings:
     functions: FunctionsSection = dataclasses.field(default_factory=FunctionsSection)
     events: EventsSection = dataclasses.field(default_factory=EventsSection)
     aws: AwsSection = dataclasses.field(default_factory=AwsSection)
+    local_aws: LocalAwsSection = dataclasses.field(default_factory=LocalAwsSection)
     env: dict[str, str] = dataclasses.field(default_factory=dict)
     secrets: dict[str, str] = dataclasses.field(default_factory=dict)
     """Where each secret stands, never what it is: `peaker.secret_values` reads it."""
@@ -257,6 +264,7 @@ SINGLE_SECTIONS: dict[str, type] = {
     "functions": FunctionsSection,
     "events": EventsSection,
     "aws": AwsSection,
+    "local_aws": LocalAwsSection,
 }
 REPEATED_SECTIONS: dict[str, type] = {"resource": ResourceSection, "route": RouteSection, "function": FunctionSection}
 
