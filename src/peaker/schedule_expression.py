@@ -1,9 +1,9 @@
 """AWS schedule expressions as values: `rate(5 minutes)`, `cron(0 9 ? * MON-FRI *)`, `at(2030-01-31T09:00:00)`.
 
 The grammar is that of EventBridge Scheduler (User Guide, "Schedule types", and EventBridge User Guide, "Cron
-expressions reference"). Where those pages are silent it is read strictly, so that nothing means one thing here and
-another there: a range that runs backwards (FRI-MON), a list with L, W or # in it, and a step longer than its field are
-refused. When an expression is due is decided in `policy/schedule.py`.
+expressions reference"), whose dialect is Quartz's: where those pages are silent it is read as there. So a range may
+run on from the end of its field to its beginning (FRI-MON, 22-2), and L-3 is the third day before the last. A list with
+L, W or # in it is refused. When an expression is due is decided in `policy/schedule.py`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class DayKind(Enum):
 
     EVERY_DAY = "every day"
     OF_MONTH = "days of the month"
-    LAST_OF_MONTH = "last day of the month"
+    BEFORE_LAST_OF_MONTH = "so many days before the last of the month"
     NEAREST_WEEKDAY = "weekday nearest to a day of the month"
     LAST_WEEKDAY = "last weekday of the month"
     OF_WEEK = "days of the week"
@@ -57,7 +57,8 @@ class DayKind(Enum):
 class Days:
     """The days of a cron expression.
 
-    `numbers` are days of the month (1..31) or of the week (1 is Sunday); of NTH_OF_WEEKDAY the day and which one.
+    `numbers` are days of the month (1..31) or of the week (1 is Sunday); of NTH_OF_WEEKDAY the day and which one, of
+    BEFORE_LAST_OF_MONTH how many days before.
     """
 
     kind: DayKind
@@ -96,6 +97,7 @@ class _Field:
 _MINUTES = _Field("minutes", 0, 59, ", - * /")
 _HOURS = _Field("hours", 0, 23, ", - * /")
 _DAY_OF_MONTH = _Field("day-of-month", 1, 31, ", - * ? / L W")
+_BEFORE_LAST = _Field("day-of-month after L-", 1, 30, "nothing else")
 _MONTH = _Field("month", 1, 12, ", - * /", _MONTHS)
 _DAY_OF_WEEK = _Field("day-of-week", 1, 7, ", - * ? / L #", _WEEKDAYS)
 _YEAR = _Field("year", YEAR_MIN, YEAR_MAX, ", - * /")
@@ -163,7 +165,9 @@ def _days_of_month(text: str) -> Days:
     if text == "*":
         return Days(DayKind.EVERY_DAY)
     if text == "L":
-        return Days(DayKind.LAST_OF_MONTH)
+        return Days(DayKind.BEFORE_LAST_OF_MONTH, (0,))
+    if text.startswith("L-"):
+        return Days(DayKind.BEFORE_LAST_OF_MONTH, (_number(text[2:], _BEFORE_LAST, text),))
     if text in {"LW", "WL"}:
         return Days(DayKind.LAST_WEEKDAY)
     if text.endswith("W"):
@@ -197,7 +201,9 @@ def _values(text: str, field: _Field) -> tuple[int, ...]:
                 raise ExpressionError(f"{field.name} is {text!r}; allowed after /: 1 to {field.high}")
             step = int(step_text)
         first, last = _span(span, field, text, is_open=bool(slash))
-        found.update(range(first, last + 1, step))
+        size = field.high - field.low + 1
+        reach = last - first if last >= first else last - first + size
+        found.update(field.low + (first - field.low + offset) % size for offset in range(0, reach + 1, step))
     return tuple(sorted(found))
 
 
@@ -210,8 +216,8 @@ def _span(text: str, field: _Field, whole: str, *, is_open: bool) -> tuple[int, 
     if not dash:
         return first, field.high if is_open else first
     last = _number(end, field, whole)
-    if last < first:
-        raise ExpressionError(f"{field.name} is {whole!r}, which runs backwards; allowed: two ranges with a comma")
+    if last < first and field is _YEAR:
+        raise ExpressionError(f"year is {whole!r}, which runs backwards; allowed: {YEAR_MIN} to {YEAR_MAX} in order")
     return first, last
 
 
