@@ -113,6 +113,9 @@ def _notes(chosen: Candidate) -> tuple[str, ...]:
         notes.append("requests spill once [app] spill = true, for an app that keeps no state in the process")
     if chosen.architecture is Architecture.FUNCTIONS:
         notes.append('all requests run on functions: [[route]] path = "/*", placement = "functions"')
+    notes += [
+        f'on functions always: [[route]] path = "{route}", placement = "functions"' for route in chosen.function_routes
+    ]
     if chosen.kind in _TASKS:
         notes.append("servers are Fargate tasks, which instance_type does not name")
     return tuple(notes)

@@ -101,6 +101,23 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One route's part in the work: its share of the requests, and the time of one of them on a server.
+
+    `cpu_share` is the part of that time that computes, None for that of all; `may_leave` the servers as far as known.
+    """
+
+    pattern: str
+    share: float
+    service: Times
+    cpu_share: Figure | None = None
+    may_leave: bool = True
+
+    def __post_init__(self) -> None:
+        require(0 < self.share <= 1, f"share of {self.pattern}", self.share, "above 0, up to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """Something that all of them share, such as a database: how many connections it takes, and what each opens."""
 
@@ -221,7 +238,10 @@ class Choices:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
-    """One question. `counts` are requests by step of `step_s`, float64, nan where nothing was collected."""
+    """One question. `counts` are requests by step of `step_s`, float64, nan where nothing was collected.
+
+    `routes` are all of the requests by route where that is known, empty where it is not.
+    """
 
     name: str
     counts: NDArray[np.float64]
@@ -230,3 +250,4 @@ class Case:
     needs: Needs
     objective: Objective
     choices: Choices
+    routes: tuple[Route, ...] = ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from peaker.plan.case import Case, Choices, Figure, Needs, Objective, Origin, Times, Work
+from peaker.plan.case import Case, Choices, Figure, Needs, Objective, Origin, Route, Times, Work
 from peaker.plan.possible import BASE64, FUNCTION_TIMEOUT_S_MAX, PAYLOAD_BYTES_MAX
 from peaker.plan.workload import PlanError, quantiles_of
 from peaker.traffic.histogram import Histogram
@@ -29,7 +30,8 @@ were seen on Lambda with 128 MB (maxday/lambda-perf)."""
 class Known:
     """What is known besides the log: figures that were measured or given; None is not known.
 
-    A given figure goes before a measured one, and that before the log; times in seconds, sizes in MB.
+    A given figure goes before a measured one, and that before the log; times in seconds, sizes in MB. `cpu_shares` are
+    those of single routes, by pattern.
     """
 
     service_s: Times | None = None
@@ -38,6 +40,7 @@ class Known:
     worker_memory_mb: Figure | None = None
     function_memory_mb: Figure | None = None
     response_bytes: Figure | None = None
+    cpu_shares: Mapping[str, Figure] = field(default_factory=dict)
 
 
 def case_of(traffic: Traffic, known: Known, objective: Objective, choices: Choices, needs: Needs | None = None) -> Case:
@@ -58,6 +61,25 @@ def case_of(traffic: Traffic, known: Known, objective: Objective, choices: Choic
         needs=_needs(traffic, needs or Needs()),
         objective=objective,
         choices=choices,
+        routes=() if known.service_s else _routes(traffic, known),
+    )
+
+
+def _routes(traffic: Traffic, known: Known) -> tuple[Route, ...]:
+    """The routes with their own times; one without (all its answers were errors) stays, with the times of all."""
+    told = [route for route in traffic.routes if route.service_time and route.service_time.mean]
+    if len(told) < 2:
+        return ()
+    of_all = _service(traffic)
+    return tuple(
+        Route(
+            pattern=route.pattern,
+            share=route.share,
+            service=Times(_spread(route.service_time), Origin.LOG) if route in told and route.service_time else of_all,
+            cpu_share=known.cpu_shares.get(route.pattern),
+            may_leave=route in told and route.pattern != OTHER and not _why_route_stays(route),
+        )
+        for route in traffic.routes
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from peaker.plan.case import Case, Purchase, Trigger
 from peaker.plan.cost import Front, Used, bill_of, bought
 from peaker.plan.fluid import spilled_by_step
 from peaker.plan.levels import Load, loss_by_slots
-from peaker.plan.look import Scene, look
+from peaker.plan.look import Looked, Scene, look
 from peaker.plan.plan import Architecture, Candidate, Kind, PlanLine, Servers
 from peaker.plan.possible import (
     why_cold_start_breaks,
@@ -59,8 +59,20 @@ def judged(case: Case, load: Load, supply: Supply, table: PriceTable) -> Candida
         PriceError: something it uses has no price in the region.
     """
     seen = seen_of(case, load, supply)
+    used = used_of(case, load, supply, table, seen.spilled_share, seen.cold_share)
+    return candidate_of(case, load, supply, seen, used, table)
+
+
+def candidate_of(  # noqa: PLR0917 - of what, what it does, what it uses, and at what prices
+    case: Case, load: Load, supply: Supply, seen: Seen, used: Used, table: PriceTable
+) -> Candidate:
+    """The bill of what is used, and the verdict on what was seen.
+
+    Raises:
+        PriceError: something it uses has no price in the region.
+    """
     bill = bill_of(
-        used_of(case, load, supply, table, seen.spilled_share, seen.cold_share),
+        used,
         table,
         case.choices.region,
         case.choices.architecture,
@@ -147,6 +159,11 @@ def used_of(  # noqa: PLR0917 - what, of what, at what prices, and what came of 
 
 
 def seen_of(case: Case, load: Load, supply: Supply) -> Seen:
+    """Simulate the supply."""
+    return seen_in(looked_at(case, load, supply), supply.provisioned)
+
+
+def looked_at(case: Case, load: Load, supply: Supply) -> Looked:
     """Simulate the supply. What spills is summed over the whole trace where only windows of it were simulated."""
     counts = np.rint(load.rates * load.step_s).astype(np.int64)
     scene = Scene(
@@ -159,24 +176,29 @@ def seen_of(case: Case, load: Load, supply: Supply) -> Seen:
         rules=rules_of(case, supply),
     )
     looked = look(scene, seed=SEED)
-    spilled, cold, held = looked.spilled_share, looked.cold_share, looked.objective_share
     if supply.architecture is Architecture.HYBRID and not looked.is_whole:
         spilled = spilled_by_step(
             counts, case.step_s, scene.servers, scene.workload, scene.pool, scene.functions, scene.rules
         ).share
+        looked = replace(looked, spilled_share=spilled)
     if supply.provisioned:
         cold = _beyond(case, load, supply)
-        held *= 1 - cold
+        looked = replace(looked, cold_share=cold, objective_share=looked.objective_share * (1 - cold))
+    return looked
+
+
+def seen_in(looked: Looked, provisioned: int = 0) -> Seen:
+    """What a simulation tells of a candidate."""
     return Seen(
         p50_s=looked.latency.quantile_s(0.5),
         p95_s=looked.latency.quantile_s(0.95),
         p99_s=looked.latency.quantile_s(0.99),
-        objective_share=held,
-        spilled_share=spilled,
+        objective_share=looked.objective_share,
+        spilled_share=looked.spilled_share,
         refused_share=looked.refused_share,
-        cold_share=cold,
+        cold_share=looked.cold_share,
         utilisation=looked.utilisation,
-        instances_most=max(looked.instances_most, supply.provisioned),
+        instances_most=max(looked.instances_most, provisioned),
         simulated=looked.simulated,
     )
 

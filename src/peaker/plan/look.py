@@ -6,6 +6,7 @@ short and counts for as much more. A step that is longer than a minute is simula
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -149,4 +150,27 @@ def _looked(weights: list[float], outcomes: list[Outcome], *, is_whole: bool) ->
         instances_most=max((outcome.instances_max for outcome in outcomes), default=0),
         simulated=sum(outcome.requests for outcome in outcomes),
         is_whole=is_whole,
+    )
+
+
+def together(parts: Sequence[tuple[float, Looked]]) -> Looked:
+    """What is seen of traffic in parts, each with its share of the requests; the first has the servers."""
+    looked = [each for _, each in parts]
+
+    def mean(of: Callable[[Looked], float]) -> float:
+        return sum(share * of(each) for share, each in parts)
+
+    return Looked(
+        latency=merged(
+            [each.latency for each in looked],
+            [share * (1 - each.refused_share) / max(1e-12, each.latency.total) for share, each in parts],
+        ),
+        objective_share=mean(lambda each: each.objective_share),
+        spilled_share=mean(lambda each: each.spilled_share),
+        refused_share=mean(lambda each: each.refused_share),
+        cold_share=mean(lambda each: each.cold_share),
+        utilisation=looked[0].utilisation,
+        instances_most=sum(each.instances_most for each in looked),
+        simulated=sum(each.simulated for each in looked),
+        is_whole=all(each.is_whole for each in looked),
     )

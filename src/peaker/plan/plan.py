@@ -38,6 +38,7 @@ class Kind(StrEnum):
     TASKS_SCALED = "Fargate, auto scaled"
     MANAGED = "functions on managed instances"
     HYBRID_FIXED = "hybrid, fixed baseline"
+    HYBRID_BY_ROUTE = "hybrid, some routes on functions"
     HYBRID_CONTROLLED = "hybrid, controlled baseline"
 
 
@@ -71,7 +72,7 @@ class Candidate:
     """One architecture on this traffic. Shares are of all requests; times in milliseconds; dollars a month.
 
     `breaks` says which needs or objectives it does not meet, a sentence each; with any, it is not recommended.
-    `simulated` requests were looked at one by one for the times.
+    `simulated` requests were looked at one by one for the times. `function_routes` never run on servers.
     """
 
     kind: Kind
@@ -93,6 +94,7 @@ class Candidate:
     simulated: int
     breaks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    function_routes: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:

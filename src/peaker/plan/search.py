@@ -8,12 +8,13 @@ from functools import partial
 from typing import TypeVar
 
 from peaker.errors import PriceError
+from peaker.plan.by_route import by_route
 from peaker.plan.capacity import ServerSize
 from peaker.plan.case import Case, Trigger
 from peaker.plan.cost import Front
 from peaker.plan.judge import judged
 from peaker.plan.levels import Load
-from peaker.plan.plan import Candidate
+from peaker.plan.plan import Candidate, Kind
 from peaker.plan.sizes import function_memory_mb, server_sizes, task_sizes, worth_trying
 from peaker.plan.supply import (
     Baselines,
@@ -70,6 +71,10 @@ def search(case: Case, load: Load, table: PriceTable, progress: Progress | None 
         if supply is not None:
             judge = _priced(partial(judged, case, load, supply, table), name, left_out)
             candidates += [judge] if judge else []
+    if hybrid_size is not None and price is not None and case.needs.trigger is Trigger.REQUEST:
+        memory_mb = price.memory_mb
+        split = _priced(lambda: by_route(case, load, table, memory_mb), Kind.HYBRID_BY_ROUTE.value, left_out)
+        candidates += [split] if split else []
     if progress:
         progress("", len(makers), len(makers))
     if not sizes:
