@@ -23,13 +23,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from peaker import frames
 from peaker.app import FunctionSpec
 from peaker.errors import AppImportError, AppStartError
 from peaker.functions import (
     after_fork,
     canary,
     executing,
-    frames,
     instance,
     kernel,
     preparation,
