@@ -29,7 +29,7 @@ from peaker.gate.waiting_line import Turn, WaitingLine
 from peaker.interfaces import Functions, StreamingFunctions
 from peaker.meter.route_usage import RouteRow
 from peaker.meter.usage import COUNTER_INDEX, Ran, UsageRow
-from peaker.policy.admission import Decision, Situation, Step, admit
+from peaker.policy.admission import Decision, Situation, Step, admit, misses_objective
 from peaker.policy.estimate import expected_wait_s
 from peaker.policy.placement import Placement
 from peaker.settings import Settings
@@ -91,18 +91,16 @@ class Gate:
         )
         self._kept = self._figures.kept
         self._function_answers = FunctionAnswers(self._spiller, self._figures, usage)
-        self._servers = settings.servers
+        self._queue_max, self._wait_s_max = settings.servers.queue_max, settings.servers.queue_wait_s_max
         self._spill_body_bytes_max = settings.functions.spill_body_bytes_max
         self._says_where_it_ran = settings.app.placement_header
-        self._siblings = siblings
-        self._usage = usage
+        self._siblings, self._usage = siblings, usage
         self._slots, self._row = slots, row
         self._functions_line = WaitingLine(lambda: None)
         self._held_bytes = HeldBytes()
         self._apart = 0
         """Requests being decided, waiting or on their way elsewhere."""
-        self._websockets = 0
-        self._beats = 0
+        self._websockets = self._beats = 0
         self._is_draining = False
         self._at_rest = asyncio.Event()
 
@@ -201,21 +199,27 @@ class Gate:
         if not is_calm:
             wait_s = max(wait_s, room.lag_s, now_s - room.due_s)
         attempt.sibling = None if slot_free else self._find_sibling(attempt)
+        waited_s, objective_s, wait_s_max = attempt.unusual.waited_s, route.rule.objective_s, self._wait_s_max
+        misses = misses_objective(waited_s, wait_s, times.tail_s, times.baseline_s, objective_s, wait_s_max)
+        has_place = slot_free or attempt.sibling is not None
+        warm_s = self._spiller.expected_warm_s(route, self._figures)
         return admit(
             Situation(
                 placement=attempt.placement,
                 slot_free=slot_free,
                 sibling_free=attempt.sibling is not None,
-                waited_s=attempt.unusual.waited_s,
+                waited_s=waited_s,
                 wait_s=wait_s,
                 service_s=times.recent_s,
                 tail_s=times.tail_s,
                 baseline_s=times.baseline_s,
-                function_s=self._spiller.expected_s(route, self._figures),
-                objective_s=route.rule.objective_s,
+                function_s=warm_s + self._spiller.cold_start_s,
+                objective_s=objective_s,
                 no_spill="" if slot_free and route.stays else self._why_no_spill(attempt),
-                joinable=attempt.place is not None or self._waiting < self._servers.queue_max,
-                wait_s_max=self._servers.queue_wait_s_max,
+                joinable=attempt.place is not None or self._waiting < self._queue_max,
+                wait_s_max=wait_s_max,
+                warm_s=warm_s,
+                may_start=self._spiller.may_start(now_s, misses=misses and not has_place),
             )
         )
 

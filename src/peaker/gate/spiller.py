@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,7 +30,7 @@ from peaker.gate.streamed_reply import FunctionResponse, read_head
 from peaker.interfaces import Functions, StreamedReply, StreamingFunctions
 from peaker.messages import Invocation, Response, RunNotes
 from peaker.meter.usage import COUNTER_INDEX, UsageRow
-from peaker.policy import estimate, slow_store
+from peaker.policy import admission, estimate, slow_store
 from peaker.policy.resources import spills_max
 from peaker.policy.slow_store import Cause, InFlight
 from peaker.policy.stream_start import begins_in_time
@@ -108,6 +109,11 @@ class Spiller:
         self._answers_at_rise: dict[str, int] = {}
         self._probing = 0
         self.spilling = 0
+        """Runs in flight."""
+        self._start_began_s = -math.inf
+        """When the last run began that probably had to start an instance."""
+        self._missed_s = 0.0
+        self._looked_s = 0.0
 
     def why_never(self, scope: Scope, route: Route) -> str:
         """Why this request may not leave the servers at all, "" if it may."""
@@ -127,7 +133,7 @@ class Spiller:
             return Denial("functions and what stands behind them have no room", _THROTTLED)
         if not self._is_probe_allowed(route, figures, lag_s, now_s):
             return Denial("what stands behind the app may be slow", _DENIED_SLOW_STORE)
-        warm_s = self._expected_warm_s(route, figures)
+        warm_s = self.expected_warm_s(route, figures)
         if route.rule.streams and not begins_in_time(
             warm_s,
             route.rule.objective_s,
@@ -139,9 +145,25 @@ class Spiller:
             return Denial("the spend limit is reached", _DENIED_SPEND)
         return None
 
-    def expected_s(self, route: Route, figures: Figures) -> float:
-        """What the next run of this route will take, started cold if that is likely."""
-        return self._expected_warm_s(route, figures) + self._cold_starts.expected_extra_s(self.spilling)
+    def expected_warm_s(self, route: Route, figures: Figures) -> float:
+        """What the next run of this route will take on an instance that is there."""
+        if route.function_times.samples:
+            return route.function_times.recent_s
+        return self._guess_s(route, route.times.baseline_s, figures)
+
+    @property
+    def cold_start_s(self) -> float:
+        """What starting an instance will add to the next run: the chance that it has to, times what that takes."""
+        return self._cold_starts.expected_extra_s(self.spilling)
+
+    def may_start(self, now_s: float, *, misses: bool) -> bool:
+        """Whether a request may be spilled to have an instance started for others; `misses`: it will be late here."""
+        cold_s = self._cold_starts.extra_s
+        self._missed_s = admission.time_missed(self._missed_s, now_s - self._looked_s, misses, cold_s)
+        self._looked_s = now_s
+        return admission.may_start_for_others(
+            misses, self._missed_s, cold_s, self.spilling, now_s - self._start_began_s
+        )
 
     async def spill(self, attempt: Attempt, figures: Figures, lag_s: float) -> Response:
         """Run one request on a function and return its whole response.
@@ -212,9 +234,13 @@ class Spiller:
             began_s=began_s,
             was_growing=self._cold_starts.is_growing(self.spilling),
             is_probe=self._cause(route, figures, lag_s, began_s) in {Cause.UNKNOWN, Cause.STORE},
-            reserved_microusd=self._spend.reserve(self.expected_s(route, figures) + route.stream_s),
+            reserved_microusd=self._spend.reserve(
+                self.expected_warm_s(route, figures) + self.cold_start_s + route.stream_s
+            ),
         )
         route.stream_seen_s = began_s
+        if run.was_growing:
+            self._start_began_s = began_s
         self._count(route, 1, is_probe=run.is_probe)
         self._cold_starts = estimate.with_run_begun(self._cold_starts, self.spilling, began_s)
         return run
@@ -289,7 +315,7 @@ class Spiller:
         extra_s: float | None = None
         baseline_s = self._function_baseline_s(route, figures)
         if notes.cold:
-            extra_s = max(notes.init_ms / 1000, elapsed_s - self._expected_warm_s(route, figures))
+            extra_s = max(notes.init_ms / 1000, elapsed_s - self.expected_warm_s(route, figures))
         if not notes.cold or elapsed_s <= slow_store.RISEN * baseline_s:
             # A cold run that is quick all the same tells as much as a warm one; one that is slow tells nothing.
             route.suspicion = slow_store.look_at_function(route.suspicion, elapsed_s, began_s, baseline_s)
@@ -319,11 +345,6 @@ class Spiller:
 
     def _function_baseline_s(self, route: Route, figures: Figures) -> float:
         return route.function_times.baseline_s or self._guess_s(route, route.times.baseline_s, figures)
-
-    def _expected_warm_s(self, route: Route, figures: Figures) -> float:
-        if route.function_times.samples:
-            return route.function_times.recent_s
-        return self._guess_s(route, route.times.baseline_s, figures)
 
     def _guess_s(self, route: Route, service_s: float, figures: Figures) -> float:
         cpu_s = figures.cpu_costs_s.get(route.key, 0.0)

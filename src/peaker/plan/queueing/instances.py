@@ -25,6 +25,7 @@ from peaker.plan.queueing.state import (
     RUN_MS,
     RUN_S,
     SPILLED,
+    START_BEGAN_S,
     TOKENS,
     TOKENS_AT_S,
     WAITED_S,
@@ -84,6 +85,7 @@ def run_on_function(state: State, given: Given, now_s: float, arrival_s: float, 
         start_s = state.seconds[COLD_TABLE, counts[COLD_NEXT]]
         counts[COLD_NEXT] = (counts[COLD_NEXT] + 1) % COLD_TIMES
         sums[TOKENS] -= 1.0
+        sums[START_BEGAN_S] = now_s
         counts[COLD_STARTS] += 1
         counts[INIT_MS] += int(math.ceil(start_s * 1000.0 - MS_TOLERANCE)) if start_s > 0.0 else 0
     counts[RUN_MS] += max(1, int(math.ceil(run_s * 1000.0 - MS_TOLERANCE)))

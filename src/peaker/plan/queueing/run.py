@@ -17,13 +17,16 @@ from peaker.plan.queueing.state import (
     EVENTS,
     FINISH,
     FUNCTION_OUT,
+    FUNCTIONS_BUSY,
     HOLD_S,
     HOLD_SQUARE,
     IDLE,
     IN_FLIGHT,
     LOOK,
+    LOOKED_S,
     LOOKS,
     MAY_SPILL,
+    MISSED_S,
     OWNER,
     QUEUE_MAX,
     REFUSED,
@@ -35,6 +38,7 @@ from peaker.plan.queueing.state import (
     SERVICE_TABLE,
     SLOT_S,
     SPILLED_IN,
+    START_BEGAN_S,
     THROTTLED,
     TIMED_OUT,
     WAITING,
@@ -49,6 +53,9 @@ from peaker.plan.queueing.state import (
 from peaker.policy import admission
 
 next_step = compiled(admission.next_step)
+misses_objective = compiled(admission.misses_objective)
+time_missed = compiled(admission.time_missed)
+may_start_for_others = compiled(admission.may_start_for_others)
 REFUSE, SPILL = admission.REFUSE, admission.SPILL
 NEWCOMER = -1
 
@@ -135,29 +142,39 @@ def decide(
     if given.cpu_share > 0.0:
         hold_s = sums[HOLD_S]
         tail_s = hold_s + 2.0 * math.sqrt(max(0.0, sums[HOLD_SQUARE] - hold_s * hold_s))
-    function_s = given.service_mean_s * given.function_factor + given.overhead_s
-    if counts[IDLE] == 0:
-        function_s += given.cold_mean_s
+    warm_s = given.service_mean_s * given.function_factor + given.overhead_s
+    function_s = warm_s if counts[IDLE] > 0 else warm_s + given.cold_mean_s
+    waited_s, expected_wait_s = now_s - arrival_s, (ahead + 1) * hold_s / max(1, counts[IN_FLIGHT])
+    misses = misses_objective(
+        waited_s, expected_wait_s, tail_s, given.service_mean_s, given.objective_s, given.queue_wait_s_max
+    )
+    sums[MISSED_S] = time_missed(sums[MISSED_S], now_s - sums[LOOKED_S], misses, given.cold_mean_s)
+    sums[LOOKED_S] = now_s
+    # Each worker's gate may have one started for those who wait.
+    running = max(counts[WORKERS], counts[FUNCTIONS_BUSY])
+    may_start = may_start_for_others(misses, sums[MISSED_S], given.cold_mean_s, running, now_s - sums[START_BEGAN_S])
     step, wait_s = next_step(
         given.may_stay,
         has_room,
         False,
         False,
         place != NEWCOMER or counts[WAITING] < counts[QUEUE_MAX],
-        now_s - arrival_s,
-        (ahead + 1) * hold_s / max(1, counts[IN_FLIGHT]),
+        waited_s,
+        expected_wait_s,
         hold_s,
         tail_s,
         given.service_mean_s,
         function_s,
         given.objective_s,
         given.queue_wait_s_max,
+        warm_s,
+        may_start,
     )
     if may_spill and not has_room and step != admission.WAIT_SHORT:
         counts[THROTTLED] += 1
     if not may_spill and step != REFUSE:
         # Nothing but a slot can help it, and it is given one without a look: the next look is the last.
-        wait_s = given.queue_wait_s_max - (now_s - arrival_s)
+        wait_s = given.queue_wait_s_max - waited_s
     if step == SPILL or step == REFUSE:
         if place != NEWCOMER:
             leave(state, place)

@@ -46,8 +46,23 @@ Integers = npt.NDArray[np.int64]
 ) = range(31)
 """Places in `State.counts`. EVENTS is the length of the heap FINISH, RING that of the ring IDLE_SINCE."""
 
-TOKENS, TOKENS_AT_S, IDLE_S, RUN_S, SLOT_S, CORE_S, WAITED_S, HOLD_S, HOLD_SQUARE, SUMS = range(10)
-"""Places in `State.sums`."""
+(
+    TOKENS,
+    TOKENS_AT_S,
+    IDLE_S,
+    RUN_S,
+    SLOT_S,
+    CORE_S,
+    WAITED_S,
+    HOLD_S,
+    HOLD_SQUARE,
+    MISSED_S,
+    LOOKED_S,
+    START_BEGAN_S,
+    SUMS,
+) = range(13)
+"""Places in `State.sums`. MISSED_S is `admission.time_missed` at the last look, LOOKED_S when that was, START_BEGAN_S
+when an instance was last started."""
 
 (
     OWNER,
@@ -93,6 +108,9 @@ FINISH and FUNCTION_FINISH are heaps. ARRIVAL, SERVICE and LOOK belong to places
 latencies are those of the last chunk. The tables are what chance draws from, CHANGE_AT when the number of workers
 changes.
 """
+
+NEVER_S = -1e12
+"""Before all time, and still a number to reckon with."""
 
 COLD_TIMES = 8192
 """Start times are drawn beforehand and taken in turn, over again after so many."""
@@ -157,6 +175,7 @@ def empty_state(
     counts[HEAD] = counts[TAIL] = -1
     counts[RING] = instances
     sums[TOKENS] = given.starts_burst
+    sums[START_BEGAN_S] = NEVER_S
     sums[HOLD_S] = given.service_mean_s
     sums[HOLD_SQUARE] = given.service_mean_s**2 + ((given.tail_s - given.service_mean_s) / 2) ** 2
     return State(counts, sums, whole, seconds)
