@@ -15,8 +15,9 @@ from functools import partial
 from typing import Protocol
 
 from peaker.errors import SettingsError
+from peaker.local_time import moment_of, zone_of
 from peaker.object_pattern import PATTERN_WORDS, ObjectPattern, is_pattern
-from peaker.schedule_expression import ExpressionError, parse_expression
+from peaker.schedule_expression import At, ExpressionError, parse_expression
 from peaker.section_reader import setting
 from peaker.setting_checks import Check, between, matching, one_of
 
@@ -227,14 +228,20 @@ def check_trigger(trigger: TriggerSection, line_of: LineOf, secrets: Mapping[str
 
 def _check_schedule(trigger: TriggerSection, line_of: LineOf) -> None:
     try:
-        parse_expression(trigger.schedule)
+        expression = parse_expression(trigger.schedule)
     except ExpressionError as error:
         raise SettingsError(f"function.on.schedule: {error}.", where=line_of("schedule")) from error
-    if not is_time_zone(trigger.timezone):
+    zone = zone_of(trigger.timezone)
+    if zone is None:
         raise SettingsError(
             f"function.on.timezone = {trigger.timezone!r} is not known here; allowed: IANA names (Europe/Berlin).",
             where=line_of("timezone"),
             remedy="Where the system has no time zones at all, the package tzdata brings them.",
+        )
+    if isinstance(expression, At) and moment_of(expression.local, zone) is None:
+        raise SettingsError(
+            f"function.on.schedule = {trigger.schedule!r}: the clocks of {trigger.timezone} are set forward over it.",
+            where=line_of("schedule"),
         )
     if trigger.input:
         try:
@@ -243,20 +250,6 @@ def _check_schedule(trigger: TriggerSection, line_of: LineOf) -> None:
             raise SettingsError(
                 f"function.on.input = {trigger.input!r} is not JSON: {error}.", where=line_of("input")
             ) from error
-
-
-def is_time_zone(name: str) -> bool:
-    """Whether this system knows a time zone of this name; UTC needs no data."""
-    if name == "UTC":
-        return True
-    # Only those who have schedules pay for this import.
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a directory of zones
-        return False
-    return True
 
 
 def _check_batches(trigger: TriggerSection, line_of: LineOf) -> None:
