@@ -16,6 +16,19 @@ from peaker.plan.plan import Architecture, load_plan
 
 LINE = '10.0.0.1 - - [01/May/2024:{:02d}:{:02d}:{:02d} +0000] "GET {} HTTP/1.1" 200 5120 "-" "Mozilla/5.0"\n'
 
+MEASURED = Measured(
+    app="shop",
+    made_by="peaker",
+    measured_at="2026-11-24T10:00:00Z",
+    machine="a machine",
+    python="3.11",
+    objective_s=0.5,
+    service_s=(0.08,),
+    cpu_s=0.02,
+    worker_memory_mb=222.0,
+    speed=Speed(factor=1.5, low=1.2, high=1.8, is_assumed=False, note=""),
+)
+
 
 def run(*arguments: object, cwd: Path, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
@@ -118,19 +131,7 @@ def test_what_is_given_is_taken_and_shows_in_the_difference(planned: tuple[str, 
 
 
 def test_what_was_measured_is_taken_and_what_is_given_goes_before_it(log: Path, tmp_path: Path) -> None:
-    measured = Measured(
-        app="shop",
-        made_by="peaker",
-        measured_at="2026-11-24T10:00:00Z",
-        machine="a machine",
-        python="3.11",
-        objective_s=0.5,
-        service_s=(0.08,),
-        cpu_s=0.02,
-        worker_memory_mb=222.0,
-        speed=Speed(factor=1.5, low=1.2, high=1.8, is_assumed=False, note=""),
-    )
-    (tmp_path / "measured.json").write_text(to_json(measured))
+    (tmp_path / "measured.json").write_text(to_json(MEASURED))
     done = run(log, "--measured", "measured.json", "--worker-memory-mb", 333, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = {each["name"]: (each["value"], each["origin"]) for each in json.loads(done.stdout)["plan"]["figures"]}
@@ -138,6 +139,18 @@ def test_what_was_measured_is_taken_and_what_is_given_goes_before_it(log: Path, 
     assert told["share of it that computes"] == ("25%", "measured")
     assert told["memory of a worker"] == ("333 MB", "given")
     assert told["speed of a vCPU against the machine that was measured on"][0] == "1.5"
+
+    assert told["speed of a vCPU against the machine that was measured on"][1] == "measured"
+
+
+def test_the_measurement_beside_the_settings_is_taken_and_said(log: Path, tmp_path: Path) -> None:
+    (tmp_path / "peaker.toml").write_text('[app]\nweb = "shop:app"\n')
+    (tmp_path / "measured.json").write_text(to_json(MEASURED))
+    for options, origin in (((), "measured"), (("--no-measured",), "assumed")):
+        done = run(log, *options, "--json", cwd=tmp_path)
+        figures = {each["name"]: each["origin"] for each in json.loads(done.stdout)["plan"]["figures"]}
+        assert figures["share of it that computes"] == origin
+        assert ("measured.json of 2026-11-24 is taken" in done.stderr.decode()) == (origin == "measured")
 
 
 def test_where_nothing_is_fast_enough_the_closest_is_named_and_the_exit_code_is_1(log: Path, tmp_path: Path) -> None:

@@ -130,8 +130,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_measured_figures_say_so_and_the_rest_stays_unknown() -> None:
     assert known_of(BARE) == Known()
     known = known_of(WHOLE)
-    figures = [getattr(known, field.name) for field in dataclasses.fields(known)]
-    assert {figure.origin for figure in figures} == {Origin.MEASURED}
+    figures = [getattr(known, field.name) for field in dataclasses.fields(known) if field.name != "routes"]
+    (route,) = known.routes
+    assert route.cpu_share is not None
+    assert {figure.origin for figure in (*figures, route.service, route.cpu_share)} == {Origin.MEASURED}
+    assert (route.pattern, route.cpu_share.value) == ("/a", pytest.approx(0.2))
     assert known.service_s is not None
     assert known.service_s.mean_s == pytest.approx(0.02)
     assert known.cpu_share is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -145,7 +146,9 @@ def _planned(
     from peaker.plan.make import make_plan
     from peaker.prices import load
 
-    measured = measured_of(given)
+    measured = measured_of(given, settings)
+    if measured is not None and not given["measured"] and traffic.source_has_times:
+        measured = replace(measured, service_s=None, routes=())
     case = case_of(
         traffic,
         known_of_options(given, measured),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from peaker.app import settings_file_here
+from peaker.cli import present
 from peaker.settings import Settings, load_settings
 from peaker.units import parse_duration_s
 
@@ -41,7 +42,9 @@ _OPTIONS = (
     click.option("--memory-mb", type=click.FloatRange(128, 10_240), help="What an instance of a function needs."),
     click.option("--cold-start-ms", metavar="MS[,MS...]", help="What starting an instance adds, as --service-ms."),
     click.option("--response-bytes", type=click.FloatRange(min=0), help="Mean size of an answer."),
-    click.option("--measured", type=click.Path(path_type=Path), metavar="FILE", help="Figures of `peaker measure`."),
+    click.option("--measured", type=click.Path(path_type=Path), metavar="FILE",
+                 help="Figures of `peaker measure`.  [default: measured.json beside peaker.toml, if there]"),
+    click.option("--no-measured", is_flag=True, help="Leave the project's measured.json alone."),
     click.option("--trigger", type=click.Choice(["request", "event", "job"]), default="request", show_default=True,
                  help="What starts the work."),
     click.option("--longest", metavar="TIME", help="The longest run that must come to its end, such as 20min."),
@@ -79,11 +82,23 @@ def project(config: str | None) -> Settings | None:
     return load_settings(path) if path else None
 
 
-def measured_of(given: dict[str, Any]) -> Measured | None:
-    """What `peaker measure` saved, where it was named."""
-    from peaker.plan.measured import load_measured
+def measured_of(given: dict[str, Any], settings: Settings | None) -> Measured | None:
+    """What `peaker measure` saved: the file that was named, else the one of the project here, which is said.
 
-    return load_measured(given["measured"]) if given["measured"] else None
+    Taken without being asked for, it leaves the times of a log alone: those were seen where the app really runs.
+    """
+    from peaker.plan.measured import FILE_NAME, load_measured
+
+    if given["measured"]:
+        return load_measured(given["measured"])
+    if given["no_measured"]:
+        return None
+    beside = Path(settings.directory, FILE_NAME) if settings else None
+    if beside is None or not beside.is_file():
+        return None
+    measured = load_measured(beside)
+    present.say(f"{beside} of {measured.measured_at[:10]} is taken; --measured names another, --no-measured none.")
+    return measured
 
 
 def known_of_options(given: dict[str, Any], measured: Measured | None) -> Known:
@@ -105,6 +120,8 @@ def known_of_options(given: dict[str, Any], measured: Measured | None) -> Known:
         "response_bytes": _figure(given["response_bytes"]),
     }
     below = known_of(measured) if measured else Known()
+    if told["service_s"] or told["cpu_share"]:
+        below = replace(below, routes=())  # Measured one by one, they would contradict what was given for all.
     return replace(below, **{name: value for name, value in told.items() if value is not None})
 
 
@@ -145,12 +162,14 @@ def choices_of(given: dict[str, Any], settings: Settings | None, measured: Measu
     from peaker.plan.case import Choices, Purchase
     from peaker.plan.measured import speed_known
 
+    known = speed_known(measured)
     return Choices(
         region=given["region"] or (settings.aws.region if settings else "us-east-1"),
         architecture=given["arch"] or (settings.functions.architecture if settings else "arm64"),
         instance_types=given["instance_types"],
         servers_min=given["servers_min"],
-        speed=given["speed"] if given["speed"] is not None else speed_known(measured).factor,
+        speed=known.factor if given["speed"] is None else given["speed"],
+        speed_measured=None if known.is_assumed or given["speed"] is not None else (known.low, known.high),
         simpler_within=given["simpler_within"],
         free_tier=given["free_tier"],
         operations=_operations(given["ops"]),

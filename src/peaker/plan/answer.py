@@ -219,6 +219,10 @@ def sureness_of(
             instead = quick_dollars(change(factor), table, possible).instead_of(now, within)
             if instead is not None:
                 flips.append(f"with 30 % {word} of {name}, the answer is {instead.value}")
+    for speed in case.choices.speed_measured or ():
+        slower = replace(case, choices=replace(case.choices, speed=speed))
+        if (instead := quick_dollars(slower, table, possible).instead_of(now, within)) is not None:
+            flips.append(f"with a vCPU of speed {speed:.3g}, which the benchmark allows, the answer is {instead.value}")
     assumed = [name for name, origin in origins_of(case).items() if origin is Origin.ASSUMED]
     if not flips:
         flips.append("the answer stays with every figure 30 % up or down")

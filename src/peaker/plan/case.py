@@ -205,6 +205,7 @@ class Choices:
         purchase: how servers are bought, at the rates of the price table.
         commitment_discounts: share off the on-demand price for servers that always run, by name of the commitment.
         speed: how fast a vCPU of the instance types is, with that of the machine where times were taken as 1.
+        speed_measured: within what it lies, where a benchmark told it.
     """
 
     region: str = "us-east-1"
@@ -221,6 +222,7 @@ class Choices:
     queue_wait_s_max: float = 10.0
     simpler_within: float = 0.05
     speed: float = 1.0
+    speed_measured: tuple[float, float] | None = None
     free_tier: bool = False
     operations: Operations = field(default_factory=Operations)
     purchase: Purchase = Purchase.ON_DEMAND

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from peaker.plan.possible import BASE64, FUNCTION_TIMEOUT_S_MAX, PAYLOAD_BYTES_M
 from peaker.plan.workload import PlanError, quantiles_of
 from peaker.traffic.histogram import Histogram
 from peaker.traffic.requests import OTHER, Kind, RouteTraffic, Traffic
+from peaker.traffic.route_names import route_of
 from peaker.traffic.trace import GAP
 from peaker.units import human_bytes, human_duration
 
@@ -30,8 +30,8 @@ were seen on Lambda with 128 MB (maxday/lambda-perf)."""
 class Known:
     """What is known besides the log: figures that were measured or given; None is not known.
 
-    A given figure goes before a measured one, and that before the log; times in seconds, sizes in MB. `cpu_shares` are
-    those of single routes, by pattern.
+    A given figure goes before a measured one, and that before the log; times in seconds, sizes in MB. `routes` are
+    those that `service_s` is made of, where they were measured one by one.
     """
 
     service_s: Times | None = None
@@ -40,7 +40,7 @@ class Known:
     worker_memory_mb: Figure | None = None
     function_memory_mb: Figure | None = None
     response_bytes: Figure | None = None
-    cpu_shares: Mapping[str, Figure] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
 
 
 def case_of(traffic: Traffic, known: Known, objective: Objective, choices: Choices, needs: Needs | None = None) -> Case:
@@ -61,11 +61,17 @@ def case_of(traffic: Traffic, known: Known, objective: Objective, choices: Choic
         needs=_needs(traffic, needs or Needs()),
         objective=objective,
         choices=choices,
-        routes=() if known.service_s else _routes(traffic, known),
+        routes=_measured_routes(traffic, known) if known.service_s else _routes(traffic),
     )
 
 
-def _routes(traffic: Traffic, known: Known) -> tuple[Route, ...]:
+def _measured_routes(traffic: Traffic, known: Known) -> tuple[Route, ...]:
+    """Those that were measured; what the log shows to need servers stays there."""
+    stay = {route.pattern for route in traffic.routes if _why_route_stays(route)}
+    return tuple(replace(route, may_leave=route_of(route.pattern.encode()) not in stay) for route in known.routes)
+
+
+def _routes(traffic: Traffic) -> tuple[Route, ...]:
     """The routes with their own times; one without (all its answers were errors) stays, with the times of all."""
     told = [route for route in traffic.routes if route.service_time and route.service_time.mean]
     if len(told) < 2:
@@ -76,7 +82,6 @@ def _routes(traffic: Traffic, known: Known) -> tuple[Route, ...]:
             pattern=route.pattern,
             share=route.share,
             service=Times(_spread(route.service_time), Origin.LOG) if route in told and route.service_time else of_all,
-            cpu_share=known.cpu_shares.get(route.pattern),
             may_leave=route in told and route.pattern != OTHER and not _why_route_stays(route),
         )
         for route in traffic.routes

@@ -10,7 +10,7 @@ import numpy as np
 from peaker import __version__
 from peaker.meter.bill import HOURS_PER_MONTH
 from peaker.plan.answer import anchors_of, narrowed, reasons_of, recommend, sureness_of, turns_of
-from peaker.plan.case import Case, Origin, Times
+from peaker.plan.case import Case, Choices, Origin, Times
 from peaker.plan.levels import Load, load_of
 from peaker.plan.optimum import ServerCost, clairvoyant
 from peaker.plan.plan import CountCost, CurvePoint, Moment, NamedFigure, Plan
@@ -136,8 +136,8 @@ def _figures(case: Case) -> tuple[NamedFigure, ...]:
         NamedFigure(
             name="speed of a vCPU against the machine that was measured on",
             value=f"{choices.speed:g}",
-            origin=given if choices.speed != 1 else Origin.ASSUMED.value,
-            note="",
+            origin=_speed_origin(choices).value,
+            note="" if choices.speed_measured is None else "between {:.3g} and {:.3g}".format(*choices.speed_measured),
         ),
         NamedFigure(
             name="people's work a month",
@@ -147,6 +147,12 @@ def _figures(case: Case) -> tuple[NamedFigure, ...]:
             note="" if choices.operations.usd_per_h else "not counted",
         ),
     )
+
+
+def _speed_origin(choices: Choices) -> Origin:
+    if choices.speed_measured is not None:
+        return Origin.MEASURED
+    return Origin.GIVEN if choices.speed != 1 else Origin.ASSUMED
 
 
 def _times_figure(name: str, times: Times) -> NamedFigure:

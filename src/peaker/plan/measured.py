@@ -186,7 +186,7 @@ def known_of(measured: Measured) -> Known:
 
     The cold start is that of a fresh process: the local host's forks are no measure of Lambda.
     """
-    from peaker.plan.case import Figure, Origin, Times
+    from peaker.plan.case import Figure, Origin, Route, Times
     from peaker.plan.from_traffic import Known
 
     here = f"on {measured.machine}, {measured.measured_at[:10]}"
@@ -211,7 +211,23 @@ def known_of(measured: Measured) -> Known:
             f"the most an instance used ({measured.function_memory_mb or 0:.0f} MB) and a fifth more, at least 128 MB",
         ),
         response_bytes=figure(measured.response_bytes, here),
+        routes=tuple(
+            Route(
+                pattern=route.target.rpartition(" ")[2],  # without the method
+                share=route.share,
+                service=Times(route.service_s, Origin.MEASURED, here),
+                cpu_share=figure(_cpu_share(route), here),
+            )
+            for route in measured.routes
+            if route.service_s[-1] > 0
+        ),
     )
+
+
+def _cpu_share(route: RouteMeasured) -> float | None:
+    if route.cpu_s is None:
+        return None
+    return min(1.0, max(_CPU_SHARE_MIN, route.cpu_s / mean_of_quantiles(route.service_s)))
 
 
 def _function_size_mb(used_mb: float | None) -> float | None:
