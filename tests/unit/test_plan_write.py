@@ -146,6 +146,9 @@ def test_a_file_that_would_be_wrong_afterwards_stays_as_it_is(tmp_path: Path) ->
         write_plan(PLAN, case(), path, ask=False)
 
 
-def test_without_a_settings_file_one_is_made(tmp_path: Path) -> None:
+def test_without_a_settings_file_one_is_made_and_what_it_lacks_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_plan(PLAN, case(), tmp_path / "peaker.toml", ask=False)
     assert load_settings(tmp_path / "peaker.toml").functions.memory_mb == 512
+    assert 'add web = "module:app"' in capsys.readouterr().err

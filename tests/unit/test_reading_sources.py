@@ -56,6 +56,8 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(LogError, match="no such file") as caught:
         read_traffic([str(tmp_path / "none*.log")])
     assert "none*.log" in str(caught.value)
+    with pytest.raises(LogError, match="no file in the folder"):
+        read_traffic([tmp_path])
     with pytest.raises(LogError, match="no log was named"):
         read_traffic([])
     (tmp_path / "empty").touch()

@@ -48,6 +48,9 @@ def write_plan(plan: Plan, case: Case, path: Path | None, *, ask: bool) -> None:
         return
     _replace(path, after)
     present.say(f"{path} is written.")
+    settings = load_settings(path)
+    if not settings.app.web and not settings.function:
+        present.say('It does not say yet what to run: add web = "module:app" in [app], or [[function]] sections.')
 
 
 def changed_text(text: str, plan: Plan, case: Case, date: str, *, is_pyproject: bool = False) -> str:

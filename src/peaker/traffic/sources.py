@@ -57,6 +57,8 @@ def find_sources(sources: Sequence[str | Path | BinaryIO]) -> list[Path | Binary
             inside = [path]
         else:
             inside = sorted(each for each in _matching(str(source)) if each.is_file())
+        if not inside and path.is_dir():
+            raise LogError("there is no file in the folder.", where=str(source))
         if not inside:
             raise LogError("there is no such file, and no file fits it as a pattern.", where=str(source))
         found += inside
