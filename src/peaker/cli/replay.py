@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
 import resource
@@ -187,7 +188,7 @@ def _run(replay: Replay, chosen: Chosen, out: Path | None, directory: StateDirec
 
     gc.freeze()  # The counts stay as they are; walking them would only make the generator late.
     if out is None or directory is None:
-        return uvloop.run(_with_progress(replay, chosen.trace))
+        return uvloop.run(_with_progress(replay, chosen.trace, asyncio.Event()))
     tally, measured = uvloop.run(_measured(replay, chosen, directory, clock))
     out.write_text(to_json(measured), encoding="utf-8")
     present.say(f"peaker: what was measured is in {out}; `peaker compare PREDICTION {out}` compares it.")
@@ -203,18 +204,29 @@ async def _measured(
     from peaker.cli.replay_measure import measurement_of
     from peaker.engines.local.metered_span import MeterSpan
 
-    span, began_epoch_s = await MeterSpan.begin(directory, clock), clock.epoch_s()
-    tally = await _with_progress(replay, chosen.trace)
+    span, began_epoch_s, began_s = await MeterSpan.begin(directory, clock), clock.epoch_s(), clock.now_s()
+    stopped = asyncio.Event()
+    tally = await _with_progress(replay, chosen.trace, stopped)
+    # Steps without requests at the end are traffic as well: servers are paid for while they last.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, began_s + chosen.trace.duration_s - clock.now_s())):
+            await stopped.wait()
     used = await span.end(tally.sent)
     summary = tally.summary()
     measured = measurement_of(span.settings.app.name, chosen.sent, began_epoch_s, summary, used)
     return tally, measured
 
 
-async def _with_progress(replay: Replay, trace: Trace) -> Tally:
+async def _with_progress(replay: Replay, trace: Trace, stopped: asyncio.Event) -> Tally:
+    """Run it; the first signal sets `stopped` and ends it with what was counted so far."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, replay.stop)
-    loop.add_signal_handler(signal.SIGTERM, replay.stop)
+
+    def stop() -> None:
+        stopped.set()
+        replay.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
     shown = asyncio.create_task(_show_progress(replay.tally, trace)) if sys.stderr.isatty() else None
     try:
         return await replay.run()

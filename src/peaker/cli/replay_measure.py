@@ -38,15 +38,15 @@ def measurement_of(
         ),
         answered=summary["answered"],
         failed=summary["failed"],
-        is_void=summary["void"],
-        notes=tuple(_notes(summary, used)),
+        is_void=summary["void"] or summary["sent"] < traffic.requests,
+        notes=tuple(_notes(traffic, summary, used)),
     )
 
 
-def _notes(summary: dict[str, Any], used: SpanUsed) -> list[str]:
+def _notes(traffic: Sent, summary: dict[str, Any], used: SpanUsed) -> list[str]:
     notes: list[str] = []
-    if summary["unfinished"]:
-        notes.append(f"stopped: {summary['unfinished']:,} requests were given up, and those after them not sent.")
+    if summary["sent"] < traffic.requests:
+        notes.append(f"stopped: {summary['sent']:,} of {traffic.requests:,} requests were sent.")
     if used.requests != summary["sent"]:
         notes.append(
             f"the app counted {used.requests:,} requests and {summary['sent']:,} were sent: others asked as well, or "
