@@ -41,7 +41,9 @@ def check_event(event: Event) -> None:
 
 
 def check_name(name: str, text: str) -> None:
-    """Raises ValueError where a text is too long to be kept."""
+    """Raises ValueError where a text is too long to be kept, or is none."""
+    if not text.isascii():
+        text.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
     if len(text) > NAME_CHARACTERS_MAX:
         raise ValueError(f"{name} has {len(text)} characters; allowed: up to {NAME_CHARACTERS_MAX}: {text[:80]}…")
 
@@ -100,7 +102,8 @@ def check_keys(bounds: Bounds, *, keys: int, more: int) -> None:
 
 
 def cut(error: str) -> str:
-    """An error text within its bound."""
+    """An error text within its bound, and such that it can be written."""
+    error = error.encode("utf-8", "replace").decode()
     return error if len(error) <= ERROR_CHARACTERS_MAX else error[: ERROR_CHARACTERS_MAX - 1] + "…"
 
 
