@@ -84,7 +84,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._virtual_s = 0.0
         self._epoch_at_start_s = epoch_s
-        self._selector = None  # BaseEventLoop closes one if it is there.
         self._ready: deque[VirtualHandle] = deque()
         self._timers: list[tuple[float, int, VirtualHandle]] = []
         self._numbers = 0
@@ -106,6 +105,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def set_calendar(self, by_s: float) -> None:
         """Move the calendar by so many seconds, as setting a clock does; the monotonic clock goes on."""
         self._epoch_at_start_s += by_s
+
+    def advance(self, seconds: float) -> None:
+        """What keeps the loop busy for so long: nothing else runs meanwhile."""
+        self._virtual_s += max(0.0, seconds)
 
     def run_for(self, seconds: float) -> None:
         """Let this much virtual time pass, running what falls into it."""

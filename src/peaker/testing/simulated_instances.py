@@ -48,6 +48,7 @@ class SimulatedInstance:
         self._running: asyncio.Task[Any] | None = None
         self._killed_by = ""
         self.alive = True
+        self._has_told_exit = False
 
     async def run(
         self,
@@ -61,8 +62,10 @@ class SimulatedInstance:
     ) -> Outcome:
         """As `Instance.run`."""
         assert self._running is None, f"{self.name} is used twice at once"
-        assert self.alive, f"{self.name} is used after its end"
+        assert not self._has_told_exit, f"{self.name} is used after its end"
         assert not self.is_frozen, f"{self.name} is used while frozen"
+        if not self.alive:
+            raise _death("signal: killed", out_of_memory=False)  # In this very moment; nobody could have known.
         self.invocations += 1
         begun_s = self._clock.now_s()
         task = self._running = asyncio.ensure_future(self._called(json.loads(payload), request_id, stream))
@@ -148,6 +151,7 @@ class SimulatedInstance:
         asyncio.get_running_loop().call_soon(self._tell_exit)
 
     def _tell_exit(self) -> None:
+        self._has_told_exit = True
         if self.on_exit is not None:
             self.on_exit(self)
 
