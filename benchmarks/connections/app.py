@@ -1,6 +1,6 @@
 """The least an app can do: an answer of a few bytes, and a WebSocket that waits for its client."""
 
-from peaker.app import Receive, Scope, Send
+from peaker.asgi import Receive, Scope, Send
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from peaker.app import ASGIApp, Receive, Scope, Send
+from peaker.asgi import ASGIApp, Receive, Scope, Send
 
 ROUTES = 20
 ITEMS = 5

@@ -17,7 +17,7 @@ import uvloop
 
 from benchmarks.gate.apps import ROUTES, make
 from peaker import http1
-from peaker.app import ASGIApp
+from peaker.asgi import ASGIApp
 from peaker.clock import SystemClock
 from peaker.gate.gate import Gate
 from peaker.gate.hand_over import SiblingLinks

@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from peaker.app import Receive, Scope, Send
+from peaker.asgi import Receive, Scope, Send
 
 WORK_S = 0.1
 

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from peaker.app import Receive, Scope, Send
+from peaker.asgi import Receive, Scope, Send
 
 WAIT_S_MAX = 20.0
 PIECE = bytes(range(256)) * 256

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from peaker.app import Receive, Scope, Send
+from peaker.asgi import Receive, Scope, Send
 
 Query = dict[str, str]
 

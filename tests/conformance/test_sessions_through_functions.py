@@ -16,7 +16,7 @@ from function_gateway import FunctionGateway
 from serving_app import serving_app
 from session import Answer, Player, differences, expected_statuses, load_steps
 
-from peaker.app import adapt_wsgi, is_asgi
+from peaker.asgi import adapt_wsgi, is_asgi
 
 APPS = ["starlette", "fastapi", "django", "flask"]
 

@@ -141,7 +141,7 @@ def on_uvicorn(target: str, variables: dict[str, str]) -> Iterator[tuple[str, in
     """The app on uvicorn in a process of its own."""
     interface = "wsgi" if target.startswith("httpbin") else "asgi3"
     program = (
-        "import sys, uvicorn; from peaker.app import adapt_wsgi, load_target; target, fd, kind = sys.argv[1:];"
+        "import sys, uvicorn; from peaker.asgi import adapt_wsgi, load_target; target, fd, kind = sys.argv[1:];"
         "app = load_target(target, '.'); app = adapt_wsgi(app, 1) if kind == 'wsgi' else app;"
         "uvicorn.run(app, fd=int(fd), http='httptools', ws='none', log_level='critical', proxy_headers=False)"
     )

@@ -25,7 +25,7 @@ from serving_app import serving_app
 from session import DEADLINE_S, Answer, Player, differences, load_steps
 from slot_holder import SlotHolder
 
-from peaker.app import adapt_wsgi, is_asgi
+from peaker.asgi import adapt_wsgi, is_asgi
 from peaker.testing.running import PeakerRun
 
 APPS_FOLDER = Path(__file__).parents[1] / "apps"

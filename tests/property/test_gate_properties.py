@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from peaker.app import Receive, Scope, Send
+from peaker.asgi import Receive, Scope, Send
 from peaker.errors import DeadlineExceeded, FunctionCrashed, InvocationRefused, Throttled, Unavailable
 from peaker.messages import Invocation, Reply
 from peaker.policy.admission import Situation, Step, admit

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from peaker.app import Message, Receive, Scope, Send
+from peaker.asgi import Message, Receive, Scope, Send
 from peaker.errors import (
     DeadlineExceeded,
     FunctionCrashed,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from peaker.app import Receive, Scope, Send
+from peaker.asgi import Receive, Scope, Send
 from peaker.errors import DeadlineExceeded, FunctionCrashed, InvokeError, Throttled, Unavailable
 from peaker.messages import Invocation, RunNotes
 from peaker.meter.usage import Ran

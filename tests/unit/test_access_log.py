@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from peaker.app import Message
+from peaker.asgi import Message
 from peaker.clock import VirtualClock
 from peaker.errors import SettingsError
 from peaker.gate import access_log

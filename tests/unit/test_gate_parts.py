@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from peaker.app import Message
+from peaker.asgi import Message
 from peaker.clock import VirtualClock
 from peaker.gate.exchange import Exchange
 from peaker.gate.figures import End, Figures, end_of

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from peaker.app import ASGIApp, Message, Receive, Scope, Send
+from peaker.asgi import ASGIApp, Message, Receive, Scope, Send
 from peaker.clock import VirtualClock
 from peaker.gate.frames import FRAME_BYTES_MAX, Kind, Link, decode_request, encode_request, has_body
 from peaker.gate.hand_over import SiblingFailed, SiblingLinks

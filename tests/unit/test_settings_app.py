@@ -14,17 +14,14 @@ import pytest
 
 from peaker.app import (
     KEEP_ALIVE_S_DEFAULT,
-    adapt_wsgi,
     environment,
     find_settings,
     functions,
-    is_asgi,
-    load_target,
     load_web,
     pool_variables,
-    stop_wsgi_threads,
     worker_count,
 )
+from peaker.asgi import adapt_wsgi, is_asgi, load_target, stop_wsgi_threads
 from peaker.errors import AppImportError, SettingsError
 from peaker.settings import AppSection, FunctionSection, FunctionsSection, ResourceSection, ServersSection, Settings
 

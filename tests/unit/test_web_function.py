@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from peaker.app import ASGIApp, Receive, Scope, Send, adapt_wsgi, stop_wsgi_threads
+from peaker.asgi import ASGIApp, Receive, Scope, Send, adapt_wsgi, stop_wsgi_threads
 from peaker.errors import AppStartError, MalformedEvent, PayloadTooLarge
 from peaker.functions.web import ResponseBroken, WebApp, warm_up_event
 from peaker.wire.http_api import RESULT_BYTES_MAX

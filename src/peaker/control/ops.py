@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from peaker.app import Receive, Scope, Send
+from peaker.asgi import Receive, Scope, Send
 from peaker.meter.exposition import OPENMETRICS_TYPE, TEXT_TYPE, wants_openmetrics
 from peaker.wire.host_header import is_local_name
 

@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from peaker.app import ASGIApp, environment, load_callable, pool_variables, stop_wsgi_threads
+from peaker.app import environment, pool_variables
+from peaker.asgi import ASGIApp, load_callable, stop_wsgi_threads
 from peaker.errors import PeakerError
 from peaker.functions import instance
 from peaker.functions.web import WebApp

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from typing import Any
 
 from peaker import frames
-from peaker.app import ASGIApp, FunctionSpec, adapt_wsgi, is_asgi, load_callable
+from peaker.app import FunctionSpec
+from peaker.asgi import ASGIApp, adapt_wsgi, is_asgi, load_callable
 from peaker.errors import AppImportError, PayloadTooLarge, PeakerError
 from peaker.functions import handler, runtime_log
 from peaker.functions.context import LambdaContext, client_context_from, function_arn, w3c_from

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from peaker.app import load_callable, split_target
+from peaker.asgi import load_callable, split_target
 from peaker.errors import AppImportError, PeakerError
 from peaker.functions import runtime_log
 from peaker.functions.handler import Handler, error_document

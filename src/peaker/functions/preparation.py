@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from peaker.app import ASGIApp, stop_wsgi_threads
+from peaker.asgi import ASGIApp, stop_wsgi_threads
 from peaker.errors import PeakerError
 from peaker.functions import instance
 from peaker.functions.web import WebApp, warm_up_event

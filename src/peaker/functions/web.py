@@ -14,7 +14,7 @@ import time
 import traceback
 from typing import Any
 
-from peaker.app import ASGIApp, Message, Scope
+from peaker.asgi import ASGIApp, Message, Scope
 from peaker.errors import AppStartError, PayloadTooLarge, PeakerError
 from peaker.messages import Headers, Request, Response, RunNotes
 from peaker.wire.http_api import (

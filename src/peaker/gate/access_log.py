@@ -13,7 +13,7 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from peaker.app import Scope
+from peaker.asgi import Scope
 from peaker.clock import Clock
 from peaker.errors import SettingsError
 from peaker.gate.exchange import Exchange

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from peaker.app import Message, Receive, Scope, Send
+from peaker.asgi import Message, Receive, Scope, Send
 from peaker.meter.usage import Ran
 
 NOT_YET_S = -1.0

@@ -8,7 +8,7 @@ import struct
 from enum import IntEnum
 from typing import Any, cast
 
-from peaker.app import Message, Scope
+from peaker.asgi import Message, Scope
 from peaker.errors import PeakerError
 
 _PREFIX = struct.Struct("!BI")

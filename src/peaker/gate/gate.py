@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 
-from peaker.app import ASGIApp, Message, Receive, Scope, Send
+from peaker.asgi import ASGIApp, Message, Receive, Scope, Send
 from peaker.clock import Clock
 from peaker.gate.access_log import AccessLog
 from peaker.gate.answers import RAN_HEADER, refusal, send_response

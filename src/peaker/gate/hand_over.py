@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from peaker.app import Receive, Scope, Send
+from peaker.asgi import Receive, Scope, Send
 from peaker.errors import PeakerError
 from peaker.gate.frames import (
     READ_BYTES_HIGH,

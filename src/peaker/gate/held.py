@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from peaker.app import Message, Receive, Scope
+from peaker.asgi import Message, Receive, Scope
 
 HELD_BYTES_MAX = 64 * 1024 * 1024
 """Bodies that one gate holds in memory, all together; with more, further requests with a body stay on the servers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from peaker.app import Send
+from peaker.asgi import Send
 from peaker.clock import Clock
 from peaker.gate.attempt import Attempt
 from peaker.gate.exchange import STREAM_S, Exchange

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from peaker.app import Receive, Scope, Send
+from peaker.asgi import Receive, Scope, Send
 
 
 class Siblings(Protocol):

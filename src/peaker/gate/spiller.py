@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from peaker.app import WEB_FUNCTION, Scope
+from peaker.app import WEB_FUNCTION
+from peaker.asgi import Scope
 from peaker.clock import Clock
 from peaker.errors import (
     FunctionCrashed,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from peaker.app import Message, Receive, Scope, Send
+from peaker.asgi import Message, Receive, Scope, Send
 from peaker.gate.frames import Kind, Link, decode_request, encode_start
 from peaker.unix_socket import UnixListener
 

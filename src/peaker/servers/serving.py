@@ -10,7 +10,8 @@ from email.utils import formatdate
 from uvicorn.config import Config
 
 from peaker import http1
-from peaker.app import ASGIApp, may_leave_servers
+from peaker.app import may_leave_servers
+from peaker.asgi import ASGIApp
 from peaker.clock import Clock
 from peaker.gate.gate import Gate
 from peaker.gate.hand_over import SiblingLinks

@@ -13,7 +13,7 @@ import urllib.parse
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from peaker.app import Receive, Scope, Send
+from peaker.asgi import Receive, Scope, Send
 
 CALLS = 0
 

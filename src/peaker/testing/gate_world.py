@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-from peaker.app import ASGIApp, Message, Receive, Scope, Send
+from peaker.asgi import ASGIApp, Message, Receive, Scope, Send
 from peaker.errors import InvokeError, Throttled
 from peaker.gate.gate import Gate
 from peaker.gate.siblings import Siblings

@@ -15,7 +15,7 @@ import json
 from http import HTTPStatus
 from typing import Any
 
-from peaker.app import Scope
+from peaker.asgi import Scope
 from peaker.errors import MalformedEvent, PayloadTooLarge
 from peaker.messages import JSONValue, Request, Response, RunNotes
 from peaker.wire import fields

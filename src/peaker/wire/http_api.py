@@ -26,7 +26,7 @@ from time import gmtime, strftime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from peaker.app import Scope
+from peaker.asgi import Scope
 from peaker.errors import MalformedEvent
 from peaker.messages import Headers, JSONValue, Request, Response, RunNotes
 from peaker.wire import alb, fields

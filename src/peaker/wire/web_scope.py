@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote, unquote
 
-from peaker.app import Scope
+from peaker.asgi import Scope
 from peaker.messages import Request
 
 URL_SAFE = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
