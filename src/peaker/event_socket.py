@@ -10,7 +10,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from peaker.errors import MalformedEvent, PeakerError, QueueFull, QueueUnavailable
 from peaker.frames import FrameError, FrameReader, Head, pack
@@ -70,8 +70,7 @@ class EventConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop's call."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """The loop's call."""
@@ -170,7 +169,7 @@ class EventClient:
             except (OSError, EOFError) as error:  # TimeoutError is an OSError
                 if loop.time() + pause_s >= deadline_s or self._is_closed:
                     raise QueueUnavailable(
-                        f"the events process does not answer ({error or type(error).__name__}).",
+                        f"the events process does not answer ({str(error) or type(error).__name__}).",
                         where=str(self._path),
                         remedy="It is started again by itself; the event was not accepted and may be sent again.",
                     ) from error

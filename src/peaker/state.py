@@ -90,6 +90,26 @@ class StateDirectory:
         return self.root / "aws-config"
 
     @property
+    def hold(self) -> Path:
+        """The number of servers that was set by hand, while it holds."""
+        return self.root / "hold.json"
+
+    @property
+    def baseline(self) -> Path:
+        """What the control loop has learned, and where it stands."""
+        return self.root / "baseline.json"
+
+    @property
+    def decisions(self) -> Path:
+        """The journal of what the control loop decided, and why."""
+        return self.logs / "decisions.jsonl"
+
+    @property
+    def observations(self) -> Path:
+        """The journal of what it saw, step by step."""
+        return self.logs / "observations.jsonl"
+
+    @property
     def logs(self) -> Path:
         """Folder of bounded log files."""
         return self.root / "logs"
@@ -126,9 +146,14 @@ class StateDirectory:
         return self.root / "events.sqlite"
 
     @property
-    def events_socket(self) -> Path:
+    def schedules(self) -> Path:
+        """How far each schedule has come; the events process alone writes it."""
+        return self.root / "schedules.json"
+
+    @property
+    def intake_socket(self) -> Path:
         """Where events are sent to be kept."""
-        return self.sockets / "events-intake.sock"
+        return self.sockets / "intake.sock"
 
     @property
     def invoke_socket(self) -> Path:

@@ -1,19 +1,44 @@
-"""The events process: keeps events until a function has finished with them. `python -m peaker.events.main --help`."""
+"""The events process: keeps events until a function has finished with them. `python -m peaker.events.main --help`.
+
+It alone has the file of the queue. Others send it events over `intake.sock`; sources put theirs within this process;
+the dispatcher runs them through the function host. Exit codes: 0 drained, 1 cut short at `drain_s_max` or by a second
+signal (nothing is lost: what was running is run again), 2 wrong state or settings.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import logging
+import random
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from peaker.app import environment
 from peaker.clock import Clock, SystemClock
 from peaker.control_socket import ControlServer, Status
 from peaker.errors import PeakerError
+from peaker.events.dispatcher import Dispatcher
+from peaker.events.intake import Intake
+from peaker.events.invoking import HostInvoke
+from peaker.events.lanes import lanes_of
+from peaker.events.putting import Putting
+from peaker.events.questions import Questions, counts_document
+from peaker.events.queue import Bounds, Queue
+from peaker.events.runs import Runs
+from peaker.events.sqlite_queue import SqliteQueue
+from peaker.events.tally import Tally
+from peaker.functions.context import function_arn
+from peaker.functions.function_environment import region_of
 from peaker.settings import Settings
 from peaker.state import StateDirectory
+from peaker.units import MIB
+from peaker.unix_socket import UnixListener
+from peaker.wire.function_names import LATEST
+
+EXIT_CUT_SHORT = 1
 
 _logger = logging.getLogger("peaker.events")
 
@@ -25,52 +50,146 @@ class Events:
         self._state = state
         self._settings = settings
         self._clock = clock
-        self._draining = asyncio.Event()
+        self._tally = Tally()
+        self._queue: Queue | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._drain = asyncio.Event()
+        self._force = asyncio.Event()
         self._control = ControlServer(
             state.control_socket("events"),
             process="events",
             generation=generation,
-            commands={"drain": self._drain_command},
+            commands={"drain": self._drain_command, "events": self._events_command},
             orphan_s_max=settings.servers.orphan_s_max,
             on_orphaned=self._orphaned,
         )
 
-    async def run(self) -> None:
-        """Serve until told to drain."""
+    async def run(self) -> int:
+        """Serve until told to drain; returns the exit code.
+
+        Raises:
+            PeakerError: the file of the queue cannot be used; those connected have been told.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._draining.set)
-        self._control.set_status(Status.READY)
-        await self._draining.wait()
-        self._control.set_status(Status.DRAINING)
-        self._control.close()
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled)
+        try:
+            self._queue = SqliteQueue(self._state.events, clock=self._clock, bounds=bounds_of(self._settings))
+            return await self._serve(self._queue)
+        except PeakerError as error:
+            await self._control.tell_failure(str(error))
+            raise
+        finally:
+            if self._queue is not None:
+                await self._queue.close()
+            self._control.close()
+
+    async def _serve(self, queue: Queue) -> int:
+        invoke = HostInvoke(self._state.invoke_socket)
+        putting = Putting(queue, self._tally)
+        region = region_of(environment(self._settings))
+        runs = Runs(
+            queue,
+            invoke,
+            clock=self._clock,
+            chance=random.Random(),  # noqa: S311 - it spreads retries and names batches
+            arn_of=lambda name, qualifier: f"{function_arn(name, region)}:{qualifier or LATEST}",
+            tally=self._tally,
+        )
+        self._dispatcher = dispatcher = Dispatcher(
+            queue,
+            runs,
+            invoke,
+            lanes=lanes_of(self._settings),
+            lease_s=self._settings.events.lease_s,
+            clock=self._clock,
+        )
+        listener = UnixListener(self._state.intake_socket)
+        intake = Intake(listener, putting, Questions(queue).by_name())
+        try:
+            failed = dispatcher.start()
+            await intake.start()
+            self._control.set_status(Status.READY)
+            await _first(failed, self._drain)
+            self._control.set_status(Status.DRAINING)
+            is_whole = await self._end(dispatcher)
+            # To the last, events are taken: they are safe, and whoever begins next runs them.
+            await intake.close()
+            await putting.settled()
+        finally:
+            listener.close()
+            invoke.close()
+        return 0 if is_whole else EXIT_CUT_SHORT
+
+    async def _end(self, dispatcher: Dispatcher) -> bool:
+        draining = asyncio.ensure_future(dispatcher.drain(self._settings.servers.drain_s_max))
+        await _first(draining, self._force)
+        if not draining.done():
+            draining.cancel()
+            return False
+        return draining.result()
+
+    async def _events_command(self, _: dict[str, Any]) -> dict[str, Any]:
+        """What `peaker status` shows."""
+        if self._queue is None:
+            return {"counts": None}
+        return {
+            "counts": counts_document(await self._queue.counts()),
+            "totals": asdict(self._tally),
+            "runs": self._dispatcher.running if self._dispatcher is not None else 0,
+        }
 
     async def _drain_command(self, _: dict[str, Any]) -> dict[str, Any]:
-        self._draining.set()
+        self._drain.set()
         return {}
+
+    def _signalled(self) -> None:
+        if self._drain.is_set():
+            self._force.set()
+        self._drain.set()
 
     def _orphaned(self) -> None:
         _logger.warning("no supervisor came; draining", extra={"action": "orphan"})
-        self._draining.set()
+        self._drain.set()
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """What the settings let the queue hold."""
+    events = settings.events
+    return Bounds(events_max=events.waiting_max, bytes_max=events.waiting_mb_max * MIB, dead_max=events.dead_max)
+
+
+async def _first(work: asyncio.Future[Any], stop: asyncio.Event) -> None:
+    """Until `stop` is set or `work` has ended; raises what `work` raised."""
+    waiting = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([work, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    if work.done():
+        work.result()
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; exits 0 after a drain, else with the error's code."""
-    parser = argparse.ArgumentParser(prog="python -m peaker.events.main", description=__doc__)
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m peaker.events.main", description="Keeps events until a function has finished with them."
+    )
     parser.add_argument("--state", type=Path, required=True, help="state directory")
     parser.add_argument("--generation", type=int, required=True, help="which generation-G.json to read")
     given = parser.parse_args(arguments)
     logging.basicConfig(format="peaker events: %(message)s", level=logging.INFO)
     state = StateDirectory(given.state.absolute())
     try:
-        asyncio.run(_run(state, given.generation))
+        code = asyncio.run(_run(state, given.generation))
     except PeakerError as error:
         _logger.error("%s", error)  # noqa: TRY400 - the sentence is for a person
         raise SystemExit(error.exit_code) from None
+    raise SystemExit(code)
 
 
-async def _run(state: StateDirectory, generation: int) -> None:
+async def _run(state: StateDirectory, generation: int) -> int:
     settings = Settings.from_json(state.settings_of(generation).read_text(encoding="utf-8"))
-    await Events(state, generation, settings, SystemClock()).run()
+    return await Events(state, generation, settings, SystemClock()).run()
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ from peaker.meter.function_usage import Caller
 from peaker.unix_socket import UnixListener
 from peaker.wire.functions_api import parse_read
 from peaker.wire.host_header import is_local_name
-from peaker.wire.invoke_api import UNKNOWN_OPERATION, parse_call
+from peaker.wire.invoke_api import CALLER_HEADER, UNKNOWN_OPERATION, parse_call
 from peaker.wire.lambda_errors import PAYLOAD_BYTES_MAX, InvokeApiError, refused, request_too_large
 from peaker.wire.sigv4 import SignatureRefused, SigningKey, verify
+
+_CALLERS = {"direct": Caller.DIRECT, "event": Caller.EVENT}
 
 
 class Front:
@@ -54,8 +56,8 @@ class Front:
             call = parse_call(request.method, request.target, request.headers)
         except InvokeApiError as error:
             return self._read(request) if error.kind == UNKNOWN_OPERATION else error_answer(error)
-        if request.headers.get("x-peaker-caller") == "direct":  # `peaker invoke`, by the gate's door
-            caller = Caller.DIRECT
+        if caller is Caller.GATE and (told := request.headers.get(CALLER_HEADER)):  # others that use the gate's door
+            caller = _CALLERS.get(told, caller)
         return await self._service.answer(call, request.body, caller=caller, set_on_gone=set_on_gone)
 
     def _read(self, request: HttpRequest) -> HttpAnswer:

@@ -20,20 +20,20 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from peaker.app import environment, local_functions, worker_count
+from peaker.app import environment, local_functions, takes_events, worker_count
 from peaker.build import build_hash
 from peaker.clock import SystemClock
 from peaker.control_socket import Answer, ControlServer, Status, WithSocket
 from peaker.errors import AppImportError, AppStartError, ListenError, PeakerError
 from peaker.functions.catalogue import Catalogue, Surroundings
 from peaker.functions.credentials import load_or_create_key, write_profile
+from peaker.functions.durable_events import DurableEvents
 from peaker.functions.front import Front, invoke_limits
 from peaker.functions.function_environment import region_of
 from peaker.functions.function_log import FunctionLog
 from peaker.functions.hosted import HostedFunction
 from peaker.functions.idle_times_file import IdleTimesFile
 from peaker.functions.limits import Limits
-from peaker.functions.memory_events import MemoryEvents
 from peaker.functions.published import Published, number_of_build
 from peaker.functions.service import InvokeService
 from peaker.functions.starts import Starts
@@ -41,6 +41,7 @@ from peaker.meter.function_usage import FunctionMeter
 from peaker.policy.resources import instances_allowed
 from peaker.secret_values import given_secrets, without_secrets
 from peaker.settings import Settings
+from peaker.stand_in_variables import above
 from peaker.state import StateDirectory
 from peaker.unix_socket import UnixListener, link_newest, unlink_if_leads_to
 
@@ -68,7 +69,7 @@ class FunctionHost:
         self._drain_idle_s = 0.0
         self._build = ""
         self._secrets: dict[str, str] = {}
-        self._events: MemoryEvents | None = None
+        self._events: DurableEvents | None = None
         self._clock = SystemClock()
         self._functions: list[HostedFunction] = []
         self._idle_times = IdleTimesFile(state.idle_times)
@@ -125,8 +126,8 @@ class FunctionHost:
                 published=published,
                 meter=FunctionMeter(self._state.function_usage, self._settings.functions.architecture),
             )
-            self._events = MemoryEvents(service.invocations.run, log=log, clock=self._clock)
-            service.events = self._events
+            if takes_events(self._settings):
+                self._events = service.events = DurableEvents(self._state.intake_socket)
             catalogue = Catalogue([function.spec for function in self._functions], published, self._surroundings())
             front = Front(service, catalogue, key=key, clock=self._clock, limits=invoke_limits(CONNECTIONS_MAX))
             await front.listen(private, self._signed)
@@ -142,6 +143,8 @@ class FunctionHost:
         finally:
             unlink_if_leads_to(self._state.invoke_socket, private.path)
             private.close()
+            if self._events is not None:
+                self._events.close()
 
     def _endpoint_url(self) -> str:
         """Where clients of this machine reach the signed port; all addresses means loopback too."""
@@ -193,7 +196,7 @@ class FunctionHost:
             instances_max=allowed.instances_max if allowed else None,
         )
         self._secrets = given_secrets(settings, os.environ)
-        variables = environment(settings) | self._secrets
+        variables = above(settings, environment(settings) | self._secrets, os.environ)
         self._build = build_hash(settings)
         at_once = asyncio.Semaphore(cores)
 
@@ -225,21 +228,12 @@ class FunctionHost:
         return True
 
     async def _drain(self, front: Front) -> int:
-        draining = asyncio.ensure_future(self._drain_all(front))
+        draining = asyncio.ensure_future(front.drain(self._drain_s, idle_s=self._drain_idle_s))
         await _first(draining, asyncio.ensure_future(self._force.wait()))
         if not draining.done():
             draining.cancel()
-            if self._events is not None:
-                await self._events.drain(0.0)
             return EXIT_CUT_SHORT
         return 0 if draining.result() else EXIT_CUT_SHORT
-
-    async def _drain_all(self, front: Front) -> bool:
-        """Calls first, for somebody waits for them; events run on meanwhile, and have what is left of the time."""
-        begun_s = self._clock.now_s()
-        whole = await front.drain(self._drain_s, idle_s=self._drain_idle_s)
-        left_s = max(0.0, self._drain_s - (self._clock.now_s() - begun_s))
-        return not await self._events.drain(left_s) and whole if self._events is not None else whole
 
     def _details(self) -> dict[str, Any]:
         host, port = self._signed.getsockname()[:2] if self._signed.fileno() >= 0 else ("", 0)
@@ -248,7 +242,6 @@ class FunctionHost:
             "invoke_port": port,
             "version": self._build,
             "functions": [function.details() for function in self._functions],
-            "events": self._events.counts if self._events is not None else {},
         }
 
     def _signalled(self) -> None:

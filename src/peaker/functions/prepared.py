@@ -14,7 +14,7 @@ from peaker.functions.pool import Pool
 from peaker.functions.published import Published
 from peaker.meter.function_usage import Caller
 from peaker.wire.function_names import LATEST
-from peaker.wire.invoke_api import InvocationType, InvokeCall
+from peaker.wire.invoke_api import InvokeCall
 from peaker.wire.lambda_errors import (
     ASYNC_PAYLOAD_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
@@ -64,6 +64,18 @@ class Prepared:
         return self.pool.spec.name
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedEvent:
+    """One event, checked. `headers` come with its runs as they came with it; `hops` is how many runs have led to it."""
+
+    request_id: str
+    function: str
+    payload: bytes
+    qualifier: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    hops: int = 0
+
+
 class Preparation:
     """Turns calls into `Prepared`, or refuses them in Lambda's words."""
 
@@ -80,13 +92,7 @@ class Preparation:
             InvokeApiError: no such function or version, payload or client context wrong or too large, or a chain of
                 calls that has come back too often.
         """
-        pool = self._pools.get(call.function)
-        if pool is None:
-            raise function_not_found(self._published.arn(call.function, call.qualifier))
-        version = self._published.version_of(call.function, call.qualifier)
-        is_event = call.kind is InvocationType.EVENT
-        if is_event and len(payload) > ASYNC_PAYLOAD_BYTES_MAX:
-            raise event_too_large(len(payload))
+        pool, version = self._found(call)
         if len(payload) > PAYLOAD_BYTES_MAX:
             raise request_too_large()
         event = payload or b"{}"
@@ -98,11 +104,44 @@ class Preparation:
             payload=event,
             headers=self._headers(call, trace_header, version),
             version=version,
-            caller=Caller.EVENT if is_event else caller,
-            log_tail=call.log_tail and not is_event,
+            caller=caller,
+            log_tail=call.log_tail,
             wait_s=call.deadline_s,
-            is_nested=is_nested,
+            # An event holds no instance while it waits for one.
+            is_nested=is_nested and caller is not Caller.EVENT,
         )
+
+    def prepare_event(self, call: InvokeCall, payload: bytes, request_id: str) -> PreparedEvent:
+        """As `prepare`, for what is kept first.
+
+        A chain of runs that is too long is no reason to refuse: the event becomes a dead letter, and is seen.
+
+        Raises:
+            InvokeApiError: no such function or version, or payload wrong or too large.
+        """
+        self._found(call)
+        if len(payload) > ASYNC_PAYLOAD_BYTES_MAX:
+            raise event_too_large(len(payload))
+        event = payload or b"{}"
+        _check_json(event)
+        trace = parse_trace(call.trace_id, epoch_s=self._clock.epoch_s(), chance=self._chance)
+        headers = {"x-amzn-trace-id": str(trace)}
+        if call.traceparent:
+            headers["traceparent"] = call.traceparent
+        return PreparedEvent(
+            request_id=request_id,
+            function=call.function,
+            payload=event,
+            qualifier=call.qualifier,
+            headers=headers,
+            hops=trace.runs,
+        )
+
+    def _found(self, call: InvokeCall) -> tuple[Pool, str]:
+        pool = self._pools.get(call.function)
+        if pool is None:
+            raise function_not_found(self._published.arn(call.function, call.qualifier))
+        return pool, self._published.version_of(call.function, call.qualifier)
 
     def _traced(self, call: InvokeCall) -> tuple[str, bool]:
         """The trace header with this run in it, and whether it comes from within a function."""
@@ -119,8 +158,9 @@ class Preparation:
         headers = {"x-amzn-trace-id": trace_header}
         if call.traceparent:
             headers["traceparent"] = call.traceparent
-        # "Lambda passes the ClientContext object to your function for synchronous invocations only" (API Reference).
-        if call.client_context and call.kind is not InvocationType.EVENT:
+        # "Lambda passes the ClientContext object to your function for synchronous invocations only" (API Reference):
+        # an event that is kept has none.
+        if call.client_context:
             headers["x-amz-client-context"] = decode_client_context(call.client_context)
         if call.qualifier:
             headers[ARN_HEADER] = self._published.arn(call.function, call.qualifier)

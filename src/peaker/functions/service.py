@@ -10,7 +10,7 @@ from typing import Protocol
 from peaker.clock import Clock
 from peaker.functions.invocations import InvocationLog, Invocations, Ran, SetOnGone, no_caller
 from peaker.functions.pool import Pool
-from peaker.functions.prepared import Preparation, Prepared
+from peaker.functions.prepared import Preparation, Prepared, PreparedEvent
 from peaker.functions.published import Published
 from peaker.functions.streamed_calls import StreamedCalls
 from peaker.http1_server import HttpAnswer, StreamedAnswer
@@ -20,13 +20,13 @@ from peaker.wire.lambda_errors import InvokeApiError, invalid_parameter, service
 
 
 class EventIntake(Protocol):
-    """Where events wait for their function: in memory here, in a durable queue elsewhere."""
+    """Where events wait for their function (functions/durable_events.py)."""
 
-    async def take(self, event: Prepared) -> None:
-        """Keep it; when this returns, the event is acknowledged.
+    async def take(self, event: PreparedEvent) -> None:
+        """Keep it; when this returns, the event is acknowledged, and whatever dies now does not lose it.
 
         Raises:
-            InvokeApiError: 429, there is no room for it.
+            InvokeApiError: 429, there is no room for it; 500, it could not be kept.
         """
         ...
 
@@ -65,22 +65,24 @@ class InvokeService:
         """
         request_id = call.request_id or _request_id(self._chance)
         try:
+            if call.kind is InvocationType.EVENT:
+                return await self._take(self._preparation.prepare_event(call, payload, request_id))
             prepared = self._preparation.prepare(call, payload, request_id, caller)
             if call.kind is InvocationType.DRY_RUN:
                 return HttpAnswer(status=204, headers=[("x-amzn-requestid", request_id)])
-            if call.kind is InvocationType.EVENT:
-                return await self._take(prepared)
             if call.is_streaming:
                 return await self._streamed.answer(prepared, set_on_gone)
             return _result(prepared, await self.invocations.run(prepared, set_on_gone))
         except InvokeApiError as error:
             return error_answer(error, request_id)
 
-    async def _take(self, prepared: Prepared) -> HttpAnswer:
+    async def _take(self, event: PreparedEvent) -> HttpAnswer:
         if self.events is None:
-            raise invalid_parameter("InvocationType = 'Event' is not taken here; allowed: RequestResponse, DryRun.")
-        await self.events.take(prepared)
-        return HttpAnswer(status=202, headers=[("x-amzn-requestid", prepared.request_id)])
+            raise invalid_parameter(
+                "InvocationType = 'Event' is not taken without any [[function]]; allowed: RequestResponse, DryRun."
+            )
+        await self.events.take(event)
+        return HttpAnswer(status=202, headers=[("x-amzn-requestid", event.request_id)])
 
 
 def _request_id(chance: random.Random) -> str:

@@ -33,6 +33,8 @@ class RunningHost:
         with RunningHost(Settings(function=(FunctionSection(name="resize", handler="media:resize"),))) as host:
             boto3.client("lambda", endpoint_url=host.url, ...)
 
+    `with_events` starts an events process beside it, which takes and runs events.
+
     As long as this process lives, the host takes it for its supervisor. A host that is still there `drain_s_max` and a
     few seconds after it was told to drain is killed.
 
@@ -40,11 +42,13 @@ class RunningHost:
         PeakerError: it did not start; the text is its own.
     """
 
-    def __init__(self, settings: Settings, *, state: Path | None = None) -> None:
+    def __init__(self, settings: Settings, *, state: Path | None = None, with_events: bool = False) -> None:
         self.settings = settings
         self.state = StateDirectory(state or Path(tempfile.mkdtemp(prefix="peaker-host-")))
         self._owns_state = state is None
-        self._held: socket.socket | None = None
+        self._with_events = with_events
+        self._held: list[socket.socket] = []
+        self.events_process: subprocess.Popen[bytes] | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self.listener.getsockname()[1]
@@ -62,7 +66,11 @@ class RunningHost:
         create_function_table(self.state.function_usage).close()
         try:
             self.start()
+            if self._with_events:
+                self.start_events()
             self.wait_until_ready()
+            if self._with_events:
+                self.wait_until_events_are_ready()
         except BaseException:
             self.close()
             raise
@@ -76,10 +84,19 @@ class RunningHost:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the process; its output goes to that of this one."""
-        command = [sys.executable, "-P", "-m", "peaker.functions.host", "--state", str(self.state.root)]
-        command += ["--generation", str(GENERATION), "--invoke-fd", str(self.listener.fileno())]
+        command = [*self._command("peaker.functions.host"), "--invoke-fd", str(self.listener.fileno())]
         self.process = subprocess.Popen(command, pass_fds=[self.listener.fileno()], cwd=self.settings.directory)
         return self.process
+
+    def start_events(self) -> subprocess.Popen[bytes]:
+        """Start the events process."""
+        self.events_process = subprocess.Popen(self._command("peaker.events.main"), cwd=self.settings.directory)
+        return self.events_process
+
+    def _command(self, module: str) -> list[str]:
+        return [
+            sys.executable, "-P", "-m", module, "--state", str(self.state.root), "--generation", str(GENERATION),
+        ]  # fmt: skip
 
     def wait_until_ready(self, *, timeout_s: float = 60.0) -> Hello:
         """Until it serves; raises PeakerError with its own words where it fails."""
@@ -90,20 +107,37 @@ class RunningHost:
         except CommandRefused as refused:
             self.process.wait(timeout_s)  # It ends by itself, with the exit code that says why.
             raise PeakerError(str(refused)) from refused
-        if self._held is not None:
-            self._held.close()
-        self._held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._held.connect(str(path))
+        self._hold(path)
         return hello
+
+    def wait_until_events_are_ready(self, *, timeout_s: float = 60.0) -> None:
+        """Until the events process takes events; raises ControlUnavailable or CommandRefused where it does not."""
+        path = self.state.control_socket("events")
+        asyncio.run(wait_until_ready(path, timeout_s=timeout_s))
+        self._hold(path)
+
+    def _hold(self, path: Path) -> None:
+        """As a supervisor does: as long as it is connected, the process does not take itself for an orphan."""
+        held = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        held.connect(str(path))
+        self._held.append(held)
+
+    def events(self) -> dict[str, Any]:
+        """What the events process tells: `counts` and `totals`."""
+        return self._ask("events", "events")
 
     def hello(self) -> Hello:
         """What it tells about itself now."""
+        return Hello.from_json(self._ask("host", "hello"))
+
+    def _ask(self, process: str, command: str) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_ANSWER_S_MAX)
-            connection.connect(str(self.state.control_socket("host")))
-            connection.sendall(b'{"command": "hello"}\n')
+            connection.connect(str(self.state.control_socket(process)))
+            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
             with connection.makefile("r", encoding="utf-8") as lines:
-                return Hello.from_json(json.loads(lines.readline()))
+                answer: dict[str, Any] = json.loads(lines.readline())
+                return answer
 
     def function(self, name: str) -> dict[str, Any]:
         """The part of `hello` that is about one function."""
@@ -117,15 +151,16 @@ class RunningHost:
 
     def close(self) -> None:
         """Drain, kill what does not end, remove the state directory."""
-        if self._held is not None:
-            self._held.close()
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(self.settings.servers.drain_s_max + 10)
-            except subprocess.TimeoutExpired:
-                os.kill(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+        for held in self._held:
+            held.close()
+        for process in (self.events_process, self.process):  # As a supervisor stops them: what runs may need the host.
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(self.settings.servers.drain_s_max + 10)
+                except subprocess.TimeoutExpired:
+                    os.kill(process.pid, signal.SIGKILL)
+                    process.wait()
         self.listener.close()
         if self._owns_state:
             shutil.rmtree(self.state.sockets, ignore_errors=True)

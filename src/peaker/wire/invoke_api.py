@@ -29,6 +29,9 @@ LOG_TAIL_BYTES = 4096
 BILLED_HEADER = "x-peaker-billed-ms"
 """What the function host tells a gate, so that both count the same; Lambda has no such header."""
 
+CALLER_HEADER = "x-peaker-caller"
+"""On the host's own socket: `direct` for `peaker invoke`, `event` for the events process; without it, a gate."""
+
 CLIENT_CONTEXT_BYTES_MAX = 3583
 """Of X-Amz-Client-Context as it is sent, in base64 (API Reference, "Invoke", ClientContext)."""
 

@@ -36,12 +36,24 @@ class Trace:
         """How often `function` has run in this chain of calls, by the lineage."""
         return dict(self.lineage).get(lineage_name(function), 0)
 
+    @property
+    def runs(self) -> int:
+        """How many runs of any function the lineage tells of."""
+        return sum(runs for _, runs in self.lineage)
+
+    def __str__(self) -> str:
+        return ";".join((*self.fields, *self._told(self.lineage)))
+
+    @staticmethod
+    def _told(steps: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+        return ("Lineage=" + "|".join(f"{name}:{runs}" for name, runs in steps),) if steps else ()
+
     def with_run_of(self, function: str) -> str:
         """The header one more run of `function` is given."""
         name = lineage_name(function)
         others = tuple(step for step in self.lineage if step[0] != name)
         steps = (*others, (name, self.runs_of(function) + 1))[-LINEAGE_MAX:]
-        return ";".join((*self.fields, "Lineage=" + "|".join(f"{name}:{runs}" for name, runs in steps)))
+        return ";".join((*self.fields, *self._told(steps)))
 
 
 def first_run_of(function: str, *, epoch_s: float, chance: random.Random) -> str:
