@@ -16,7 +16,7 @@ from typing import Any
 
 from peaker.asgi import ASGIApp, Message, Scope
 from peaker.errors import AppStartError, PayloadTooLarge, PeakerError
-from peaker.messages import Headers, Request, Response, RunNotes
+from peaker.messages import Headers, JSONValue, Request, Response, RunNotes
 from peaker.wire.http_api import (
     RESULT_BYTES_MAX,
     event_to_request,
@@ -92,12 +92,17 @@ class WebApp:
         """
         started_s = time.perf_counter()
         document = json.loads(event)
+        response = await self.respond(document)
+        duration_ms = (time.perf_counter() - started_s) * 1000
+        notes = RunNotes(cold=cold, init_ms=init_ms, duration_ms=duration_ms)
+        return result_for(document, response, notes)
+
+    async def respond(self, document: JSONValue) -> Response:
+        """The response to the request in an event that is read already; raises as `answer`."""
         request = event_to_request(document)
         exchange = WholeExchange(request.body)
         await self.answer_through(request, exchange)
-        duration_ms = (time.perf_counter() - started_s) * 1000
-        notes = RunNotes(cold=cold, init_ms=init_ms, duration_ms=duration_ms)
-        return result_for(document, exchange.response(), notes)
+        return exchange.response()
 
     def read_event(self, event: bytes) -> Request:
         """The request that an event stands for; raises MalformedEvent, or ValueError where it is not JSON."""
