@@ -27,8 +27,13 @@ def _simulate(load: float, slots: int, rules: Rules, *, workload: Workload, requ
     return simulate(counts, 1.0, 1, workload, ServerPool(slots=slots), ENDLESS, rules, seed=seed)
 
 
-def _requests_for(expected: float) -> float:
-    """Enough for 1 % to be some three standard errors; rare events come in clusters, so they need more."""
+def _requests_for(expected: float, busy: float = 0.0, slots: int = 1) -> float:
+    """Enough for 1 % to be some three standard errors; rare events come in clusters, so they need more.
+
+    Near capacity a queue stays for long what it is, so that neighbours tell little more than one of them does.
+    """
+    if busy > 0.9:
+        return 60e6 if slots < 50 else 400e6
     if expected > 0.25 or expected < 1e-6:
         return 4e6
     return 16e6 if expected > 0.1 else 60e6
@@ -43,7 +48,7 @@ def _assert_agrees(seen: list[float], expected: float, requests: float) -> None:
 
 def _check_waiting(slots: int, busy: float) -> None:
     expected = erlang_c(slots, busy * slots)
-    requests = _requests_for(expected)
+    requests = _requests_for(expected, busy, slots)
     outcomes = [
         _simulate(busy * slots, slots, WAITS, workload=EXPONENTIAL, requests=requests / RUNS, seed=seed)
         for seed in range(RUNS)
@@ -73,9 +78,9 @@ def test_the_share_that_spills_is_that_of_erlang_b(slots: int, busy: float) -> N
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_waiting_and_spilling_agree_with_theory_over_the_whole_grid() -> None:
-    for busy in (0.3, 0.5, 0.7, 0.85):
+    for busy in (0.3, 0.5, 0.7, 0.85, 0.95):
         for slots in (1, 2, 5, 20, 100, 500):
             _check_waiting(slots, busy)
     for busy in (0.5, 0.8, 1.0, 1.5):
