@@ -21,7 +21,7 @@ _NETWORK = frozenset((
 disk seen from WSL; virtiofs, vboxsf, vmhgfs and prl_fs are folders of the machine around a virtual one."""
 
 _LOCAL_FUSE = frozenset(("fuseblk", "fuse.fuse-overlayfs"))
-"""A local NTFS disk, and the file system of a container without root. All else that runs by FUSE is taken for a network."""
+"""A local NTFS disk, and the file system of a container without root; all else by FUSE is taken for a network."""
 
 _MEMORY = frozenset(("tmpfs", "ramfs"))
 
