@@ -20,11 +20,13 @@ from peaker.clock import SystemClock
 from peaker.errors import SettingsError
 from peaker.extras import require_extra
 from peaker.plan.measured import FILE_NAME, load_measured
+from peaker.plan.plan import load_plan
+from peaker.simulate.plan_traffic import trace_of_plan
 from peaker.simulate.prediction import Prediction
 from peaker.simulate.saved import to_json
 
 if TYPE_CHECKING:
-    from peaker.simulate.project_model import ProjectModel
+    from peaker.simulate.project_model import Modelled
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
@@ -41,7 +43,9 @@ _OPTIONS = (
     click.option(
         "--servers", type=click.IntRange(0, SERVERS_MAX), help="Servers there are.  [default: servers.count_min]"
     ),
-    click.option("--candidate", metavar="KIND", help="Of a plan, not the recommended one but this."),
+    click.option(
+        "--candidate", metavar="NAME", help="Of a plan, not the recommended candidate but this kind or title."
+    ),
     click.option(
         "--runs", type=click.IntRange(1, RUNS_MAX), help="Simulations.  [default: 20, fewer for much traffic]"
     ),
@@ -80,12 +84,33 @@ def predict(file: Path, given: dict[str, Any], *, as_json: bool) -> int:
     return 0
 
 
-def _model(file: Path, given: dict[str, Any], chosen: Chosen) -> tuple[str, ProjectModel]:
+def _model(file: Path, given: dict[str, Any], chosen: Chosen) -> tuple[str, Modelled]:
     """What is simulated, in words and as a model: a plan's candidate where a plan and no settings file is named."""
     if file.suffix == PLAN_SUFFIX and given["config"] is None:
-        raise SettingsError("name the settings of a project with --config.", where=str(file))
+        for name in ("servers", "measured"):
+            if given[name] is not None:
+                raise SettingsError("the plan says it itself; it is for a project, --config.", where=f"--{name}")
+        return _candidate(file, given)
     if given["candidate"] is not None:
         raise SettingsError("it is for a plan without --config.", where="--candidate")
+    return _project(given, chosen)
+
+
+def _candidate(file: Path, given: dict[str, Any]) -> tuple[str, Modelled]:
+    """A candidate of a plan, with the servers that it has in the part of the traffic that was chosen."""
+    from peaker.prices import load
+    from peaker.simulate.plan_model import candidate_named, model_of_plan
+
+    plan = load_plan(file)
+    whole_s = trace_of_plan(plan, file.name).duration_s
+    end_s = whole_s if given["for_s"] is None else min(whole_s, given["from_s"] + given["for_s"])
+    candidate = candidate_named(plan, given["candidate"], str(file))
+    part = (given["from_s"] / whole_s, end_s / whole_s)
+    return f"{plan.name}: {candidate.title}", model_of_plan(plan, candidate, load(), part=part)
+
+
+def _project(given: dict[str, Any], chosen: Chosen) -> tuple[str, Modelled]:
+    """The project of the settings file, as it was measured."""
     from peaker.simulate.project_model import model_of_project
 
     settings = find_settings(given["config"], given["stage"])
@@ -104,7 +129,7 @@ def _model(file: Path, given: dict[str, Any], chosen: Chosen) -> tuple[str, Proj
     return settings.app.name, about
 
 
-def _predicted(of: str, about: ProjectModel, chosen: Chosen, runs: int | None) -> Prediction:
+def _predicted(of: str, about: Modelled, chosen: Chosen, runs: int | None) -> Prediction:
     from peaker.simulate.predicting import predicted, runs_for
 
     runs = runs or runs_for(chosen.trace.total)

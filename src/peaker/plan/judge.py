@@ -35,6 +35,9 @@ READY_POINTS = 1000
 
 SEED = 1
 
+QUEUE_MAX = 100
+"""Requests that one worker lets wait, in every candidate that lets any wait."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
@@ -241,7 +244,7 @@ def rules_of(case: Case, supply: Supply) -> Rules:
     }[supply.architecture]
     return Rules(
         objective_s=case.objective.latency_s,
-        queue_max=100 if waits else 0,
+        queue_max=QUEUE_MAX if waits else 0,
         queue_wait_s_max=case.choices.queue_wait_s_max if waits else 0.0,
         spill=placement is not Placement.SERVERS,
         placement=placement,
@@ -292,6 +295,7 @@ def _servers(load: Load, supply: Supply) -> Servers | None:
         size=supply.size.name,
         usd_per_hour=supply.size.usd_per_hour,
         slots=supply.size.pool.slots_per_server,
+        workers=supply.size.pool.workers,
         requests_per_s=supply.size.requests_per_s,
         least=supply.servers_least,
         mean=supply.server_hours / load.hours_known,

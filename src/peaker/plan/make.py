@@ -13,7 +13,7 @@ from peaker.plan.answer import anchors_of, narrowed, reasons_of, recommend, sure
 from peaker.plan.case import Case, Choices, Origin, Times
 from peaker.plan.levels import Load, load_of
 from peaker.plan.optimum import ServerCost, clairvoyant
-from peaker.plan.plan import CountCost, CurvePoint, Moment, NamedFigure, Plan
+from peaker.plan.plan import CountCost, CurvePoint, Moment, NamedFigure, Plan, SimulatedWith
 from peaker.plan.scaling import ticks
 from peaker.plan.search import Found, Progress, search
 from peaker.prices import PriceTable
@@ -67,6 +67,23 @@ def make_plan(
         curve=_curve(load),
         count_costs=_count_costs(found),
         optimum_usd_per_month=optimum,
+        simulated_with=_simulated_with(case),
+    )
+
+
+def _simulated_with(case: Case) -> SimulatedWith:
+    work, choices = case.work, case.choices
+    return SimulatedWith(
+        service_s=work.service.quantiles_s,
+        cpu_share=work.cpu_share.value,
+        cold_start_s=work.cold_start.quantiles_s,
+        spillable_share=case.needs.spillable_share,
+        speed=choices.speed,
+        queue_wait_s_max=choices.queue_wait_s_max,
+        keep_alive_s=choices.keep_alive_s,
+        invoke_overhead_s=choices.invoke_overhead_s,
+        concurrency_max=choices.concurrency_max,
+        architecture=choices.architecture,
     )
 
 

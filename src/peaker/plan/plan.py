@@ -65,6 +65,12 @@ class Servers:
     mean: float
     most: int
     ready: tuple[int, ...] = ()
+    workers: int = 1
+
+    @property
+    def slots_per_worker(self) -> int:
+        """`slots` are those of all workers of a server."""
+        return max(1, self.slots // self.workers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +156,26 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedWith:
+    """The numbers that all candidates were simulated with, so that a saved plan can be simulated again.
+
+    Times in seconds as taken from the log or measured, distributions as quantiles at even probabilities; `speed` is
+    that of the instance types' cores over the core where times were taken.
+    """
+
+    service_s: tuple[float, ...]
+    cpu_share: float
+    cold_start_s: tuple[float, ...]
+    spillable_share: float
+    speed: float
+    queue_wait_s_max: float
+    keep_alive_s: float
+    invoke_overhead_s: float
+    concurrency_max: int
+    architecture: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The whole answer; `recommended` is the index of a candidate, None where none meets the objective.
 
@@ -178,6 +204,7 @@ class Plan:
     curve: tuple[CurvePoint, ...]
     count_costs: tuple[CountCost, ...]
     optimum_usd_per_month: float = 0.0
+    simulated_with: SimulatedWith | None = None
     format: int = FORMAT
 
     @property

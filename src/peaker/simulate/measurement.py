@@ -16,7 +16,7 @@ KIND = "measurement"
 class Measurement:
     """One replay.
 
-    `is_void`: the generator was late or was stopped, so that the figures say nothing of the app. `failed` are requests without a
+    `is_void`: the generator was late or was stopped, so that the figures say nothing. `failed` are requests without a
     good answer, refused ones among them. `began_at` is ISO 8601; `notes` say what limits the figures.
     """
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from peaker.plan.outcome import Outcome
 from peaker.plan.quick import simulate, simulate_times
 from peaker.plan.workload import FunctionPool, PlanError, Rules, ServerPool, Workload
+from peaker.policy.placement import Placement
 from peaker.simulate.measures import Measures, combined
 from peaker.simulate.prediction import Model
 from peaker.traffic.trace import GAP, Trace
@@ -84,11 +85,13 @@ def _runner(trace: Trace, arrivals_s: Iterable[float], model: Model) -> Callable
         starts_per_s=model.starts_per_s,
         starts_burst=model.starts_burst,
     )
+    placement = Placement(model.placement)
     rules = Rules(
         objective_s=model.objective_s,
         queue_max=model.queue_max,
         queue_wait_s_max=model.queue_wait_s_max,
-        spill=model.spill,
+        spill=placement is not Placement.SERVERS,
+        placement=placement,
     )
     if len(model.servers) == 1 and trace.total <= EXACT_MAX:
         times_s = np.fromiter(arrivals_s, np.float64)

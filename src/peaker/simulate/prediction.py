@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peaker.plan.workload import check_quantiles, require
+from peaker.policy.placement import Placement
 from peaker.simulate.measures import Measures
 from peaker.simulate.saved import FORMAT, load_document, read_value
 from peaker.traffic.sent import Sent
@@ -26,6 +27,7 @@ class Model:
         spillable_share: of the requests that may run on functions at all.
         servers: how many are ready; several numbers are spread evenly over the traffic.
         workers, slots: of one server, and of one worker.
+        placement: where requests may run, a value of `policy.placement.Placement`.
         starts_per_s, starts_burst: how quickly instances may be started.
         server_usd_per_hour, request_usd, gb_second_usd: list prices.
     """
@@ -44,7 +46,7 @@ class Model:
     queue_max: int
     queue_wait_s_max: float
     objective_s: float
-    spill: bool
+    placement: str
     concurrency_max: int
     keep_alive_s: float
     starts_per_s: float
@@ -56,6 +58,7 @@ class Model:
     def __post_init__(self) -> None:
         check_quantiles("service_s", self.service_s)
         check_quantiles("cold_start_s", self.cold_start_s)
+        require(self.placement in {each.value for each in Placement}, "placement", self.placement, "a placement")
         require(bool(self.servers) and min(self.servers) >= 0, "servers", self.servers, "one count or more, each >= 0")
 
 

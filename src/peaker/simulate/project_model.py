@@ -23,8 +23,8 @@ KEEP_ALIVE_AUTO_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProjectModel:
-    """The model, its inputs for people, and what is not in it."""
+class Modelled:
+    """A model, its inputs for people, and what is not in it."""
 
     model: Model
     inputs: tuple[Input, ...]
@@ -33,7 +33,7 @@ class ProjectModel:
 
 def model_of_project(
     settings: Settings, measured: Measured, targets: Sequence[Target], *, servers: int, workers: int
-) -> ProjectModel:
+) -> Modelled:
     """The model of a project under traffic of these targets.
 
     Args:
@@ -86,7 +86,7 @@ def model_of_project(
         queue_max=settings.servers.queue_max,
         queue_wait_s_max=settings.servers.queue_wait_s_max,
         objective_s=objective_s,
-        spill=settings.app.spill,
+        placement=(Placement.HYBRID if spillable else Placement.SERVERS).value,
         concurrency_max=settings.functions.concurrency_max,
         keep_alive_s=keep_alive_s,
         starts_per_s=INSTANCES_PER_10_S / 10 if like_lambda else STARTS_UNLIMITED,
@@ -95,7 +95,7 @@ def model_of_project(
         request_usd=prices.request.usd,
         gb_second_usd=prices.gb_second[prices.architecture].usd,
     )
-    return ProjectModel(model=model, inputs=_inputs(settings, measured, model), notes=tuple(notes))
+    return Modelled(model=model, inputs=_inputs(settings, measured, model), notes=tuple(notes))
 
 
 def _needed(times_s: tuple[float, ...] | None, what: str) -> tuple[float, ...]:
