@@ -12,6 +12,7 @@ from typing import Any
 from peaker.errors import SettingsError
 from peaker.policy.break_even import BreakEven
 from peaker.policy.fixed import Fixed
+from peaker.policy.learned import Learned
 from peaker.policy.provision import Baseline, Bounds, Decision, Economics, Reason, Seen
 from peaker.policy.target_tracking import TargetTracking
 
@@ -20,7 +21,7 @@ __all__ = ["DEFAULT", "NAMES", "Baseline", "Bounds", "Decision", "Economics", "R
 DEFAULT = "default"
 
 _MAKE: dict[str, Callable[[Economics, Bounds], Baseline]] = {
-    DEFAULT: BreakEven,
+    DEFAULT: Learned,
     BreakEven.name: BreakEven,
     TargetTracking.name: TargetTracking,
 }

@@ -52,3 +52,14 @@ def part(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise StateError(f"saved baseline: {name} is no object.")
     return found
+
+
+def table(state: Mapping[str, Any], name: str, columns: int, rows_max: int = 100_000) -> list[list[float]]:
+    """The list of that name, of lists of `columns` numbers of 0 or more; raises as `number` does."""
+    found = state.get(name)
+    if not isinstance(found, list) or len(found) > rows_max:
+        raise StateError(f"saved baseline: {name} is no list of at most {rows_max} lists.")
+    for row in found:
+        if not isinstance(row, list) or len(row) != columns:
+            raise StateError(f"saved baseline: {name} has a row that is not of {columns} numbers.")
+    return [[as_number(value, name, 0.0, 1e30) for value in row] for row in found]
