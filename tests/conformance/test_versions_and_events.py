@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,7 +36,8 @@ def settings_of(directory: Path, **functions: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[RunningHost]:
-    with RunningHost(settings_of(APPS, echo="handlers:echo", bad="handlers:misbehave")) as running:
+    settings = settings_of(APPS, echo="handlers:echo", bad="handlers:misbehave")
+    with RunningHost(settings, with_events=True) as running:
         yield running
 
 
@@ -149,7 +151,7 @@ def test_an_event_is_answered_at_once_and_run_afterwards(host: RunningHost, clie
     assert not {"ExecutedVersion", "FunctionError", "LogResult"} & set(reply)
     request_id = reply["ResponseMetadata"]["RequestId"]
     until(lambda: f"REPORT RequestId: {request_id}" in host.log_text())
-    assert host.hello().details["events"]["succeeded"] >= 1
+    until(lambda: host.events()["totals"]["finished"] >= 1)
 
 
 def test_an_event_that_could_not_be_run_is_refused_before_it_is_acknowledged(client: Any) -> None:
@@ -163,16 +165,24 @@ def test_an_event_that_could_not_be_run_is_refused_before_it_is_acknowledged(cli
         assert caught.value.response["Error"]["Code"] == code
 
 
-def test_a_stopping_host_says_which_events_are_lost(tmp_path: Path) -> None:
-    with RunningHost(settings_of(APPS, bad="handlers:misbehave"), state=tmp_path / "state") as host:
-        reply = client_of(host).invoke(FunctionName="bad", InvocationType="Event", Payload='{"do": "raise"}')
-        request_id = reply["ResponseMetadata"]["RequestId"]
-        until(lambda: host.hello().details["events"]["retrying"] == 1)
-    assert re.search(
-        rf"bad {request_id} event lost: the function host stopped while it was retrying, after 1 attempt$",
-        host.log_text(),
-        re.MULTILINE,
+def test_an_event_waits_for_the_process_that_keeps_it_and_is_run_once_when_that_is_there_again(
+    host: RunningHost, client: Any
+) -> None:
+    assert host.events_process is not None
+    host.events_process.kill()
+    host.events_process.wait()
+    answers: list[Any] = []
+    sending = threading.Thread(
+        target=lambda: answers.append(client.invoke(FunctionName="echo", InvocationType="Event", Payload=b"{}"))
     )
+    sending.start()
+    host.start_events()
+    host.wait_until_events_are_ready()
+    sending.join(DEADLINE_S)
+    request_id = answers[0]["ResponseMetadata"]["RequestId"]
+    assert answers[0]["StatusCode"] == 202
+    until(lambda: f"REPORT RequestId: {request_id}" in host.log_text())
+    assert host.log_text().count(f"START RequestId: {request_id}") == 1
 
 
 def test_a_trace_begins_at_the_host_and_names_the_function(client: Any) -> None:

@@ -213,8 +213,7 @@ def test_an_orphan_drains(tmp_path: Path) -> None:
     host = RunningHost(settings_with(servers={"orphan_s_max": 0.3}), state=tmp_path)
     with host:
         assert host.process is not None
-        assert host._held is not None
-        host._held.close()
+        host.let_go()
         assert host.process.wait(DEADLINE_S) == 0
 
 

@@ -6,10 +6,9 @@ import inspect
 import re
 from pathlib import Path
 
-from peaker.functions.memory_events import BYTES_MAX, EVENTS_MAX
+from peaker.event_sections import EventsSection
 from peaker.functions.prepared import RECURSION_RUNS_MAX
-from peaker.policy.retry import EVENT_AGE_S_MAX, NOT_STARTED_S_MAX, RETRY_DELAYS_S, Reason
-from peaker.units import MIB
+from peaker.policy.retry import EVENT_AGE_S_MAX, HOPS_MAX, NOT_STARTED_S_MAX, RETRIES_MAX, RETRY_S, Reason
 from peaker.wire import lambda_errors, sigv4
 from peaker.wire.functions_api import MAX_ITEMS_DEFAULT, Operation
 from peaker.wire.invoke_api import CLIENT_CONTEXT_BYTES_MAX, InvocationType
@@ -49,13 +48,16 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
         lambda_errors.ASYNC_PAYLOAD_BYTES_MAX,
         CLIENT_CONTEXT_BYTES_MAX,
         RECURSION_RUNS_MAX,
-        EVENTS_MAX,
-        BYTES_MAX // MIB,
+        EventsSection().waiting_max,
+        EventsSection().waiting_mb_max,
+        HOPS_MAX,
+        RETRIES_MAX,
         MAX_ITEMS_DEFAULT,
         int(EVENT_AGE_S_MAX),
         int(NOT_STARTED_S_MAX),
         int(sigv4.CLOCK_SKEW_S_MAX / 60),
-        *(int(delay_s) for delay_s in RETRY_DELAYS_S),
+        int(RETRY_S),
+        int(2 * RETRY_S),
     ):
         assert re.search(rf"(?<!\d){number}(?!\d)", PAGE), number
 

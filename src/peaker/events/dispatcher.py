@@ -33,6 +33,8 @@ LEASED_AT_ONCE_MAX = 256
 LOOK_AGAIN_S = 0.05
 """While one line is worked off, all others are looked at this often."""
 
+LOST_LOOK_S = 0.5
+
 HOST_PAUSE_S = 0.02
 HOST_PAUSE_S_MAX = 0.5
 DISK_PAUSE_S = 0.5
@@ -66,6 +68,8 @@ class Dispatcher:
         self._brakes: dict[Lane, int] = {}
         self._tasks: dict[asyncio.Task[None], Run] = {}
         self._backlog: dict[tuple[str, str], Lane] = {}
+        self._leased: Counter[tuple[str, str]] = Counter()
+        self._lost_looked_s: dict[tuple[str, str], float] = {}
         self._looked_s = float("-inf")
         self._host_is_away = False
         self._loops: list[asyncio.Task[None]] = []
@@ -137,22 +141,34 @@ class Dispatcher:
         self._looked_s = self._clock.now_s()
         self._backlog.clear()
         moments = []
+        now_s = self._clock.epoch_s()
         due_max = max((lane.batch_size for of in self._lanes.values() for lane in of.by_source.values()), default=1)
         for line in await self._queue.lines(due_max=max(1, due_max)):
             lanes = self._lanes.get(line.function)
             if lanes is None:
                 await self._bury_unknown(line)
+                moments.append(now_s + LOST_LOOK_S)
                 continue
             lane = lanes.of(line.source)
             moment_s = self._moment_s(lane, line)
-            if moment_s is not None and moment_s <= self._clock.epoch_s():
+            # A killed dispatcher's leases are given back by leasing when they have run out; until then they run.
+            if line.running > self._leased[line.function, line.source]:
+                lost_s = self._lost_moment_s(line, now_s)
+                moment_s = lost_s if moment_s is None else min(moment_s, lost_s)
+                moments.append(now_s + LOST_LOOK_S)
+            if moment_s is not None and moment_s <= now_s:
                 self._backlog[line.function, line.source] = lane
             elif moment_s is not None:
                 moments.append(moment_s)
-        if (next_s := await self._queue.next_moment()) is not None and not self._backlog:
-            # Leases that run out are among these, of what nobody runs any more; of a batch it is too early.
-            moments.append(max(next_s, self._clock.epoch_s() + LOOK_AGAIN_S))
         return min(moments, default=None)
+
+    def _lost_moment_s(self, line: Line, now_s: float) -> float:
+        """When to lease from a line of which others hold something: now and then, for that may run out any time."""
+        key = line.function, line.source
+        moment_s = self._lost_looked_s.get(key, float("-inf")) + LOST_LOOK_S
+        if moment_s <= now_s:
+            self._lost_looked_s[key] = now_s
+        return moment_s
 
     @staticmethod
     def _moment_s(lane: Lane, line: Line) -> float | None:
@@ -177,7 +193,7 @@ class Dispatcher:
             groups = [list(leases)] if lane.batch_size else [[lease] for lease in leases]
             for group in groups:
                 if group:
-                    self._begin(Run(lane, group, self._over_s(lane)))
+                    self._begin(Run(lane, group, self._over_s(lane), (function, source), len(group)))
             begun += len(leases)
             if lane.batch_size or len(leases) < at_most:
                 # What is left (another batch, a retry that comes later) is seen when all lines are looked at.
@@ -219,6 +235,7 @@ class Dispatcher:
         self._in_lane[run.lane] += 1
         self._in_function[run.lane.function] += 1
         self._held.add(run)
+        self._leased[run.line] += run.events
         task = asyncio.get_running_loop().create_task(self._run(run))
         self._tasks[task] = run
         task.add_done_callback(self._ended)
@@ -226,6 +243,7 @@ class Dispatcher:
     def _ended(self, task: asyncio.Task[None]) -> None:
         run = self._tasks.pop(task)
         self._held.discard(run)
+        self._leased[run.line] -= run.events
         if not task.cancelled() and (error := task.exception()) is not None:
             # The event's lease runs out, and it is run again: a mistake of this process loses none.
             _logger.error("a run for %s went wrong here", run.lane.function, exc_info=error, extra={"action": "event"})

@@ -40,11 +40,16 @@ _OUTCOMES = {
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """What is held for one run; `until_s` (monotonic) is when the function's time is over at the latest."""
+    """What is held for one run; `until_s` (monotonic) is when the function's time is over at the latest.
+
+    `line` is function and source, `events` how many were leased; `leases` are those of them that are to be run.
+    """
 
     lane: Lane
     leases: list[Lease]
     until_s: float
+    line: tuple[str, str]
+    events: int
     request_id: str = ""
     ran: Ran | None = field(default=None)
 

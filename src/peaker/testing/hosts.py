@@ -122,6 +122,11 @@ class RunningHost:
         held.connect(str(path))
         self._held.append(held)
 
+    def let_go(self) -> None:
+        """As a supervisor that has died: nobody is connected any more."""
+        while self._held:
+            self._held.pop().close()
+
     def events(self) -> dict[str, Any]:
         """What the events process tells: `counts` and `totals`."""
         return self._ask("events", "events")
@@ -151,8 +156,7 @@ class RunningHost:
 
     def close(self) -> None:
         """Drain, kill what does not end, remove the state directory."""
-        for held in self._held:
-            held.close()
+        self.let_go()
         for process in (self.events_process, self.process):  # As a supervisor stops them: what runs may need the host.
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)

@@ -119,5 +119,6 @@ def _settings(code: Path, log_format: str) -> Settings:
 def peaker(directory: Path) -> Iterator[Peaker]:
     """Peaker with all functions deployed."""
     code = lay_out(directory)
-    with RunningHost(_settings(code, "text")) as text, RunningHost(_settings(code, "json")) as as_json:
+    texts = RunningHost(_settings(code, "text"), with_events=True)
+    with texts as text, RunningHost(_settings(code, "json")) as as_json:
         yield Peaker({"text": text, "json": as_json})
