@@ -122,8 +122,20 @@ class FunctionCrashed(InvokeError):  # noqa: N818
     """The function's process died or the connection to it broke; its effect is unknown."""
 
 
+class SampleEventError(PeakerError):
+    """There is no such sample event."""
+
+    exit_code = 2
+
+
 class MissingExtraError(PeakerError):
     """A part of Peaker needs packages that are not installed."""
+
+    exit_code = 2
+
+
+class CredentialsError(PeakerError):
+    """AWS credentials cannot be had."""
 
     exit_code = 2
 

@@ -25,8 +25,13 @@ EVENT_BYTES_MAX = 6 * 1024 * 1024
 
 
 @click.command("invoke")
-@click.argument("function")
-@click.argument("event", default="{}")
+@click.argument("function", default="")
+@click.argument("event", default="")
+@click.option(
+    "--event", "sample", metavar="NAME", help="Run it with a sample event (s3-put, sqs, ...); list shows all."
+)
+@click.option("--set", "given", metavar="NAME=VALUE", multiple=True, help="Something in the sample event; repeatable.")
+@click.option("--print", "prints", is_flag=True, help="Only show the event.")
 @click.option("--config", metavar="FILE", help="Settings file beside which the state directory stands.")
 @state_option
 @click.option("--async", "is_async", is_flag=True, help="Hand the event over and do not wait (InvocationType Event).")
@@ -40,6 +45,9 @@ def command(
     *,
     function: str,
     event: str,
+    sample: str | None,
+    given: tuple[str, ...],
+    prints: bool,
     config: str | None,
     state: Path | None,
     is_async: bool,
@@ -52,8 +60,8 @@ def command(
 ) -> int:
     """Run FUNCTION of the running app once with EVENT and show its result on standard output.
 
-    EVENT is JSON, @FILE or the path of a file that holds it, or - for standard input; without it the event is {}. The
-    web app above the servers is the function APP-web.
+    EVENT is JSON, @FILE or the path of a file that holds it, or - for standard input; without it the event is {}, or
+    with --event a sample as an AWS service sends it. The web app above the servers is the function APP-web.
 
     Exit codes: 0 the function returned, 1 it failed (its error is the result) or could not be run, 2 the command line
     or the event is wrong.
@@ -64,11 +72,22 @@ def command(
       peaker invoke thumbnail @event.json --log
       echo '{"key": "a.jpg"}' | peaker invoke thumbnail - --json
       peaker invoke thumbnail events/s3-put.json --async
+      peaker invoke thumbnail --event s3-put --set bucket=uploads --set key=photo.jpg
+      peaker invoke --event list
+      peaker invoke --event sqs --print > event.json
     """  # noqa: D301
     if is_async and (dry_run or shows_log):
         raise click.UsageError("--async waits for nothing: there is no log, and no dry run.")
     if not 0 < timeout_s <= TIMEOUT_S_MAX:
         raise click.BadParameter(f"{timeout_s:g} is not within 0 to {TIMEOUT_S_MAX:g}.", param_hint="--timeout")
+    if sample == "list":
+        return _list_samples(as_json=as_json)
+    payload = _payload(event, sample, given)
+    if prints:
+        present.out(payload.decode("utf-8", "replace"))
+        return 0
+    if not function:
+        raise click.UsageError("Missing argument 'FUNCTION'.")
     headers = [("x-amz-invocation-type", "Event" if is_async else "DryRun" if dry_run else "RequestResponse")]
     if client_context is not None:
         headers.append(("x-amz-client-context", _client_context(client_context)))
@@ -77,8 +96,41 @@ def command(
     target = f"/2015-03-31/functions/{quote(function, safe='')}/invocations"
     if qualifier:
         target += f"?Qualifier={quote(qualifier, safe='')}"
-    answer = asyncio.run(_invoke(state_here(config, state), target, headers, event_bytes(event), timeout_s))
+    answer = asyncio.run(_invoke(state_here(config, state), target, headers, payload, timeout_s))
     return _show(answer, as_json=as_json)
+
+
+def _payload(event: str, sample: str | None, given: tuple[str, ...]) -> bytes:
+    """The event that the command line means."""
+    if sample is None:
+        if given:
+            raise click.UsageError("--set is for a sample event: name one with --event.")
+        return event_bytes(event or "{}")
+    if event:
+        raise click.UsageError(f"there are two events: EVENT ({event[:60]!r}) and --event {sample}.")
+    pairs = [pair.partition("=") for pair in given]
+    for name, equals, _ in pairs:
+        if not (name and equals):
+            raise click.BadParameter(f"{name!r} is not of the form NAME=VALUE.", param_hint="--set")
+    from peaker.clock import SystemClock
+    from peaker.wire.aws_event import to_payload
+    from peaker.wire.samples import sample_event
+
+    made = sample_event(sample, {name: value for name, _, value in pairs}, SystemClock().epoch_s())
+    return to_payload(made)
+
+
+def _list_samples(*, as_json: bool) -> int:
+    from peaker.wire.samples import SAMPLES
+
+    if as_json:
+        present.data({name: {"what": one.help, "parameters": one.defaults} for name, one in SAMPLES.items()})
+        return 0
+    for name, one in SAMPLES.items():
+        present.out(
+            f"{name:<22} {one.help}\n{'':<22} {' '.join(f'{key}={value!r}' for key, value in one.defaults.items())}"
+        )
+    return 0
 
 
 def event_bytes(argument: str) -> bytes:
