@@ -146,6 +146,11 @@ class StateDirectory:
         return self.root / "events.sqlite"
 
     @property
+    def source_positions(self) -> Path:
+        """How far each source has come, and what it saw last; the events process alone opens it."""
+        return self.root / "sources.sqlite"
+
+    @property
     def schedules(self) -> Path:
         """How far each schedule has come; the events process alone writes it."""
         return self.root / "schedules.json"

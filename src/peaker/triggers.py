@@ -86,6 +86,15 @@ class TriggerSection:
     maximum_concurrency: int | None = setting(
         None, "queue: batches that run at once; absent is what the function may.", between(2, 1000)
     )
+    visibility_timeout_s: int | None = setting(
+        None,
+        "queue: one made for this run has its messages come back after this time; absent is six times timeout_s.",
+        between(1, 43_200),
+    )
+    dead_letter_queue: str = setting(
+        "", "queue: one made for this run gives messages that were received too often to this queue.", _QUEUE
+    )
+    receives_max: int = setting(3, "queue: how often a message is received before that.", between(1, 1000))
     report_batch_item_failures: bool = setting(
         True, "queue, table: take batchItemFailures of the answer as the records that failed."
     )
@@ -125,7 +134,15 @@ KEYS_OF: dict[Kind, tuple[str, ...]] = {
     Kind.SCHEDULE: ("timezone", "input", "missed_s_max"),
     Kind.OBJECT_CREATED: (),
     Kind.OBJECT_REMOVED: (),
-    Kind.QUEUE: ("batch_size", "window_s", "maximum_concurrency", "report_batch_item_failures"),
+    Kind.QUEUE: (
+        "batch_size",
+        "window_s",
+        "maximum_concurrency",
+        "visibility_timeout_s",
+        "dead_letter_queue",
+        "receives_max",
+        "report_batch_item_failures",
+    ),
     Kind.TOPIC: (),
     Kind.HTTP: (
         "method",
@@ -253,6 +270,12 @@ def _check_schedule(trigger: TriggerSection, line_of: LineOf) -> None:
 
 
 def _check_batches(trigger: TriggerSection, line_of: LineOf) -> None:
+    if trigger.dead_letter_queue and trigger.dead_letter_queue.endswith(FIFO) != trigger.is_fifo:
+        raise SettingsError(
+            f"function.on.dead_letter_queue = {trigger.dead_letter_queue!r} of the queue {trigger.queue!r}; allowed: a "
+            "FIFO queue for a FIFO queue, a standard one for a standard one.",
+            where=line_of("dead_letter_queue"),
+        )
     if trigger.is_fifo and trigger.records_max > FIFO_BATCH_MAX:
         raise SettingsError(
             f"function.on.batch_size = {trigger.batch_size} of the FIFO queue {trigger.queue!r}; "

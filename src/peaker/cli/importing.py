@@ -10,12 +10,16 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
-from peaker.app import ASGIApp, environment, functions, load_target, load_web
+from peaker.app import environment, functions, load_web
+from peaker.asgi import ASGIApp, load_target
 from peaker.errors import AppImportError, AppStartError
 from peaker.functions.layers import python_folders
 from peaker.secret_values import read_secrets, without_secrets
 from peaker.settings import Settings
+from peaker.stand_in_variables import above, endpoint_before_start, region_of_stand_in, variables, without_aws
 
 START_FAILED = 3
 """Exit code of the child whose web app imports and does not start."""
@@ -36,7 +40,7 @@ def import_all(settings: Settings, *, start: bool = False) -> None:
             input=settings.to_json().encode(),
             stdout=subprocess.PIPE,
             # A breakpoint() at import is for the worker, which has the terminal.
-            env={**os.environ, **environment(settings), **secrets, "PYTHONBREAKPOINT": "0"},
+            env={**_variables(settings, secrets), "PYTHONBREAKPOINT": "0"},
             cwd=settings.directory,
             check=False,
             timeout=settings.servers.start_s_max,
@@ -54,6 +58,21 @@ def import_all(settings: Settings, *, start: bool = False) -> None:
             failed.exit_code = AppImportError.exit_code
             raise failed
         raise AppImportError(reason or f"the app ended the process while it was imported: status {done.returncode}.")
+
+
+def _variables(settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
+    declared = {**environment(settings), **secrets}
+    if not settings.aws.endpoint:
+        return {**os.environ, **declared}
+    given = variables(
+        endpoint_url=endpoint_before_start(settings),
+        lambda_endpoint="",
+        region=region_of_stand_in(settings, declared),
+        key=("PEAKERIMPORTS", "nothing"),
+        config=Path(os.devnull),
+        credentials=Path(os.devnull),
+    )
+    return {**without_aws(os.environ), **above(settings, declared, given), **given}
 
 
 def main() -> int:

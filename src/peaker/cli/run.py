@@ -20,6 +20,9 @@ from peaker.cli.importing import import_all
 from peaker.cli.options import settings_options, state_of, state_option
 from peaker.cli.profile import export_lines
 from peaker.errors import AppImportError, AppStartError, PeakerError, SettingsError
+from peaker.events.sources.listening import waits_for_aws
+from peaker.extras import require_extra
+from peaker.local_aws_section import LOCAL
 from peaker.policy.placement import explain
 from peaker.policy.supervision import Kind
 from peaker.settings import Settings, replaced
@@ -40,12 +43,17 @@ class Chosen:
     listen: str | None
     dev: bool
     spill: bool
+    aws: str | None
 
     def settings(self) -> Settings:
         """Read and checked; raises SettingsError."""
         settings = find_settings(self.config, self.stage)
         if self.listen is not None:
             settings = replaced(settings, "app.listen", self.listen, where="--listen")
+        if self.aws is not None:
+            settings = replaced(settings, "aws.endpoint", self.aws, where="--aws")
+        if settings.aws.endpoint == LOCAL:
+            require_extra("local-aws", purpose="A stand-in for AWS")
         if self.dev:
             settings = for_development(settings, spill=self.spill and settings.app.spill)
         check_settings(settings)
@@ -58,8 +66,14 @@ class Chosen:
     async def new_settings(self) -> Settings:
         """For a reload: also imports everything once, so that what is wrong is said once."""
         settings = self.settings()
-        await asyncio.to_thread(import_all, settings)
+        await asyncio.to_thread(_import_once, settings)
         return settings
+
+
+def _import_once(settings: Settings) -> None:
+    """Code that calls AWS while it is imported needs its stand-in for that, so there the workers tell what is wrong."""
+    if settings.aws.endpoint != LOCAL:
+        import_all(settings)
 
 
 @click.command("run")
@@ -68,6 +82,9 @@ class Chosen:
 @click.option("--listen", metavar="ADDRESS", help="Serve here instead of app.listen, e.g. 0.0.0.0:8000 or [::1]:0.")
 @click.option("--take-over", is_flag=True, help="Replace a running supervisor; the app does not notice.")
 @click.option("--dev", is_flag=True, help="For development: one worker, reload on save, breakpoints, access log.")
+@click.option(
+    "--aws", metavar="local|URL", help="What app and functions take for AWS: Peaker's stand-in, or one at this address."
+)
 @click.option("--spill", is_flag=True, help="With --dev: let requests leave the worker, as app.spill says.")
 def command(*, take_over: bool, **options: Any) -> None:
     """Run the app: servers take the baseline, functions the peaks.
@@ -76,6 +93,10 @@ def command(*, take_over: bool, **options: Any) -> None:
     Ctrl-C ends everything at once. SIGHUP reloads code and settings, as `peaker reload` does. If this command is
     killed, the app serves on for servers.orphan_s_max seconds, and `peaker run` takes it over where it stands; with
     --take-over it also replaces one that lives, for instance by a newer Peaker.
+
+    With --aws local boto3 and every other client of AWS in the app is led to a stand-in for S3, SQS, SNS, DynamoDB and
+    EventBridge on this machine (moto's server), and what [[function.on]] names is made there and read from. Nothing in
+    it is durable: it is empty at every start. No key of yours is given to it, and no call goes to AWS.
 
     With --dev there is one worker, which has the terminal: breakpoint() works, and nothing that stands in a debugger
     is timed out. Saving a file of code or settings reloads; code that does not import leaves what ran before serving.
@@ -86,6 +107,8 @@ def command(*, take_over: bool, **options: Any) -> None:
       peaker run --config examples/streaming/peaker.toml --listen 127.0.0.1:0
       peaker run --stage prod --state /var/lib/shop
       peaker run --dev
+      peaker run --dev --aws local
+      peaker run --aws http://localhost:4566
       pip install -U peaker && peaker run --take-over
     """  # noqa: D301
     chosen = Chosen(**options)
@@ -113,7 +136,7 @@ async def _run(chosen: Chosen, settings: Settings, root: Path, *, take_over: boo
     locked = LockedState(root)
     try:
         if not chosen.dev and not is_anything_running(locked.state):
-            await asyncio.to_thread(import_all, settings)
+            await asyncio.to_thread(_import_once, settings)
         supervisor = await Supervisor.open(
             locked,
             settings,
@@ -166,7 +189,7 @@ async def _develop(chosen: Chosen, settings: Settings, root: Path) -> None:
     while True:
         watch = chosen.watch(settings)
         try:
-            await asyncio.to_thread(import_all, settings)
+            await asyncio.to_thread(_import_once, settings)
             return await _run(chosen, settings, root, take_over=False)
         except (AppImportError, AppStartError) as error:
             present.error(error)
@@ -219,6 +242,8 @@ async def _announce(supervisor: Supervisor, root: Path) -> None:
         present.say("peaker: for `aws --profile peaker lambda ...` and boto3:")
         for line in export_lines(StateDirectory(root)):
             present.say(f"  {line}")
+    for line in aws_lines(settings, supervisor.launch.aws_endpoint):
+        present.say(f"peaker: {line}")
     present.say(f"peaker: serving {app_url or lambda_endpoint}")
 
 
@@ -229,6 +254,18 @@ def servers_lines(settings: Settings, servers: int) -> list[str]:
     low = "" if settings.servers.count_min else "; count_min = 0, but one stays, for it holds the gate"
     line = f"servers: {servers} of at most {settings.servers.count_max}{low}; workers of each: {worker_count(settings)}"
     return [line, *placement_lines(settings)]
+
+
+def aws_lines(settings: Settings, endpoint: str) -> list[str]:
+    """What stands in for AWS, and how a shell gets there; what waits for one, where there is none."""
+    if not endpoint:
+        waiting = waits_for_aws(settings)
+        told = ", ".join(waiting[:3]) + (f" and {len(waiting) - 3} more" if len(waiting) > 3 else "")
+        return [f"warning: {told} start nothing without a stand-in for AWS: peaker run --aws local"] if waiting else []
+    lines = [f'AWS is {endpoint} for app and functions; in a shell: eval "$(peaker profile --aws)"']
+    if settings.aws.endpoint == LOCAL:
+        lines.append("warning: what is in this stand-in is kept in memory alone; it is empty at every start")
+    return lines
 
 
 def placement_lines(settings: Settings) -> list[str]:

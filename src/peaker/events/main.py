@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import random
 import signal
 from dataclasses import asdict
@@ -28,6 +29,7 @@ from peaker.events.putting import Putting
 from peaker.events.questions import Questions, counts_document
 from peaker.events.queue import Bounds, Queue
 from peaker.events.runs import Runs
+from peaker.events.sources.listening import Listening
 from peaker.events.sqlite_queue import SqliteQueue
 from peaker.events.tally import Tally
 from peaker.functions.context import function_arn
@@ -53,6 +55,7 @@ class Events:
         self._tally = Tally()
         self._queue: Queue | None = None
         self._dispatcher: Dispatcher | None = None
+        self._listening: Listening | None = None
         self._drain = asyncio.Event()
         self._force = asyncio.Event()
         self._control = ControlServer(
@@ -103,15 +106,21 @@ class Events:
             lease_s=self._settings.events.lease_s,
             clock=self._clock,
         )
+        listening = self._listening = Listening(
+            self._settings, self._state, put=putting.put, invoke=invoke, clock=self._clock, environ=os.environ
+        )
         listener = UnixListener(self._state.intake_socket)
         intake = Intake(listener, putting, Questions(queue).by_name())
         try:
             failed = dispatcher.start()
             await intake.start()
+            listening.start()
             self._control.set_status(Status.READY)
             await _first(failed, self._drain)
             self._control.set_status(Status.DRAINING)
-            is_whole = await self._end(dispatcher)
+            _, is_whole = await asyncio.gather(
+                listening.stop(self._settings.servers.drain_s_max), self._end(dispatcher)
+            )
             # To the last, events are taken: they are safe, and whoever begins next runs them.
             await intake.close()
             await putting.settled()
@@ -135,6 +144,7 @@ class Events:
         return {
             "counts": counts_document(await self._queue.counts()),
             "totals": asdict(self._tally),
+            "sources": self._listening.describe() if self._listening is not None else [],
             "runs": self._dispatcher.running if self._dispatcher is not None else 0,
         }
 

@@ -1,4 +1,4 @@
-"""What a call to the stand-in is about, as far as waiting goes: does it wait for something, and what may it have changed?
+"""What a call to the stand-in is about, as far as waiting goes: does it wait, and what may it have changed?
 
 SQS speaks two protocols, JSON with the action in X-Amz-Target and the older form with Action=; SDKs in use have either.
 """

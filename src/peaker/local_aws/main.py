@@ -13,10 +13,16 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from peaker.app import environment
+from peaker.aws_calls.client import AwsClient
+from peaker.aws_calls.declared import make_declared
+from peaker.clock import SystemClock
 from peaker.control_socket import ControlServer, Status, WithSocket
 from peaker.errors import PeakerError
 from peaker.extras import require_extra
+from peaker.functions.credentials import load_or_create_key
 from peaker.settings import Settings
+from peaker.stand_in_variables import region_of_stand_in
 from peaker.state import StateDirectory
 
 _logger = logging.getLogger("peaker.local_aws")
@@ -27,6 +33,8 @@ class LocalAws:
 
     def __init__(self, state: StateDirectory, generation: int, settings: Settings, listener: socket.socket) -> None:
         self._listener = listener
+        self._state = state
+        self._settings = settings
         self._draining = asyncio.Event()
         self._control = ControlServer(
             state.control_socket("aws"),
@@ -52,13 +60,28 @@ class LocalAws:
             raise
         from peaker.local_aws.server import StandIn
 
-        stand_in = StandIn(self._listener)
+        try:
+            stand_in = StandIn(self._listener)
+            await stand_in.prepare(self._make_declared)
+        except PeakerError as error:
+            await self._control.tell_failure(str(error))
+            raise
         stand_in.start()
         self._control.set_status(Status.READY)
+        _logger.info("what is made here is gone when this process ends", extra={"action": "start"})
         await self._draining.wait()
         self._control.set_status(Status.DRAINING)
         await asyncio.to_thread(stand_in.stop)
         self._control.close()
+
+    async def _make_declared(self, url: str) -> None:
+        key = load_or_create_key(self._state.credentials)
+        region = region_of_stand_in(self._settings, environment(self._settings))
+        client = AwsClient(url, region=region, key=key, clock=SystemClock())
+        try:
+            await make_declared(client, self._settings)
+        finally:
+            client.close()
 
     async def _drain_command(self, _: dict[str, Any]) -> dict[str, Any]:
         self._draining.set()

@@ -102,11 +102,11 @@ class OneAtATime:
             left_s = wait_s - (time.monotonic() - began_s)
             if left_s <= 0 or self._is_closing:
                 return answer
-            with self._changed:
-                self._changed.wait_for(
-                    lambda seen=seen: self._is_closing or self._version(call.watched) != seen,
-                    timeout=min(left_s, LOOK_AGAIN_S),
-                )
+            self._await_change(call.watched, seen, min(left_s, LOOK_AGAIN_S))
+
+    def _await_change(self, watched: str, seen: int, timeout_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closing or self._version(watched) != seen, timeout=timeout_s)
 
     def _wait_s_of_queue(self, call: Call, environ: Environ) -> float:
         """ReceiveMessageWaitTimeSeconds of a queue, which holds for a receiver that does not say; JSON callers only."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from flask import Flask
@@ -27,17 +29,42 @@ class StandIn:
     def __init__(self, listener: socket.socket) -> None:
         self._application = OneAtATime(DomainDispatcherApplication(_create_app), after_call=drop_old_iterators)
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
-        host, port = listener.getsockname()[:2]
-        self._server = _Server(host, port, self._application, handler=_RequestHandler, fd=listener.fileno())
-        self._thread = threading.Thread(target=self._server.serve_forever, name="stand-in", daemon=True)
+        self._listener = listener
+        self._serving: _Serving | None = None
+
+    async def prepare(self, work: Callable[[str], Awaitable[None]]) -> None:
+        """Answer on an address of its own, given to `work`, for as long as that takes; nobody else is answered yet."""
+        with socket.socket(socket.AF_INET) as aside:
+            aside.bind(("127.0.0.1", 0))
+            aside.listen()
+            serving = _Serving(aside, self._application)
+            try:
+                await work(f"http://127.0.0.1:{aside.getsockname()[1]}")
+            finally:
+                await asyncio.to_thread(serving.stop)
 
     def start(self) -> None:
         """Begin to answer."""
-        self._thread.start()
+        self._serving = _Serving(self._listener, self._application)
 
     def stop(self) -> None:
         """Take no more connections; what is under way ends with the process."""
         self._application.close()
+        if self._serving is not None:
+            self._serving.stop()
+
+
+class _Serving:
+    """The application answering on one socket."""
+
+    def __init__(self, listener: socket.socket, application: OneAtATime) -> None:
+        host, port = listener.getsockname()[:2]
+        self._server = _Server(host, port, application, handler=_RequestHandler, fd=listener.fileno())
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="stand-in", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop accepting."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

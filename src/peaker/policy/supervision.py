@@ -25,11 +25,17 @@ class Kind(Enum):
     HOST = "host"
     EVENTS = "events"
     CONTROL = "control"
+    AWS = "aws"
 
     @property
     def is_shared(self) -> bool:
-        """One for all generations, begun anew after a reload; the others are there once for each."""
-        return self in (Kind.EVENTS, Kind.CONTROL)
+        """One for all generations; the others are there once for each."""
+        return self in (Kind.EVENTS, Kind.CONTROL, Kind.AWS)
+
+    @property
+    def outlives_reloads(self) -> bool:
+        """It goes on as it is; what else is shared is begun anew after a reload. All the stand-in holds is in memory."""
+        return self is Kind.AWS
 
     @property
     def listens(self) -> bool:
@@ -37,25 +43,26 @@ class Kind(Enum):
         return self is not Kind.EVENTS
 
 
-STOP_ORDER = (Kind.WORKER, Kind.EVENTS, Kind.HOST, Kind.CONTROL)
+STOP_ORDER = (Kind.WORKER, Kind.EVENTS, Kind.HOST, Kind.AWS, Kind.CONTROL)
 """Workers first: what they hold may still need a function, and `/ready` must say no while they drain. Events before the
-host that runs them."""
+host that runs them, and the stand-in for AWS when nobody is left who calls it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One place to be filled by one process: host, events, control, or worker `index` of server `server` (from 1)."""
+    """One place to be filled by one process: worker `index` of server `server` (from 1), or what there is one of."""
 
     kind: Kind
     server: int = 0
     index: int = 0
 
 
-def roles_wanted(servers: int, workers_per_server: int, *, host: bool, events: bool = False) -> tuple[Role, ...]:
-    """Every role of a running app; host, events and control come first, for workers use them."""
-    beside = [
-        Role(kind) for kind, is_there in ((Kind.HOST, host), (Kind.EVENTS, events), (Kind.CONTROL, True)) if is_there
-    ]
+def roles_wanted(
+    servers: int, workers_per_server: int, *, host: bool, events: bool = False, aws: bool = False
+) -> tuple[Role, ...]:
+    """Every role of a running app; what there is one of comes first, for workers use it."""
+    kinds = ((Kind.AWS, aws), (Kind.HOST, host), (Kind.EVENTS, events), (Kind.CONTROL, True))
+    beside = [Role(kind) for kind, is_there in kinds if is_there]
     workers = [
         Role(Kind.WORKER, server, index) for server in range(1, servers + 1) for index in range(workers_per_server)
     ]

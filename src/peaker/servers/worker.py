@@ -30,6 +30,7 @@ from peaker.gate.slots import WorkerStatus, open_slot_table
 from peaker.secret_values import given_secrets, without_secrets
 from peaker.servers.serving import Serving
 from peaker.settings import Settings
+from peaker.stand_in_variables import above
 from peaker.state import StateDirectory
 
 EXIT_CUT_SHORT = 1
@@ -104,7 +105,7 @@ class Worker:
 
     async def _start(self) -> None:
         self._secrets = given_secrets(self._settings, os.environ)
-        declared = environment(self._settings) | self._secrets
+        declared = above(self._settings, environment(self._settings) | self._secrets, os.environ)
         os.environ.update(declared | pool_variables(self._settings, in_instance=False))
         slots = open_slot_table(self._state.slots)
         if not 0 <= self._row < slots.rows:

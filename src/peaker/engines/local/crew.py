@@ -18,6 +18,7 @@ from peaker.engines.local.member import Member
 from peaker.engines.local.restarts import Restarts
 from peaker.engines.local.rows import Rows
 from peaker.errors import PeakerError
+from peaker.local_aws_section import LOCAL
 from peaker.policy import supervision
 from peaker.policy.supervision import STOP_ORDER, Kind, Role
 from peaker.settings import Settings
@@ -89,6 +90,7 @@ class Crew:
             workers,
             host=bool(local_functions(launch.settings)),
             events=takes_events(launch.settings),
+            aws=launch.settings.aws.endpoint == LOCAL,
         )
 
     def follow(self, member: Member) -> None:
@@ -145,6 +147,9 @@ class Crew:
         if not reload.is_ready(self.members, self.wanted(reload.launch)):
             return
         before, self.launch = self.launch, reload.launch
+        for member in self.members:
+            if member.role.kind.outlives_reloads:
+                member.generation = self.launch.generation
         low, high = supervision.servers_at_least(self.settings), self.settings.servers.count_max
         self.servers = min(max(self.servers, low), high)
         _logger.info(

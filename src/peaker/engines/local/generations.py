@@ -25,6 +25,8 @@ FIXED = (
     "app.listen",
     "app.ops_listen",
     "functions.invoke_listen",
+    "aws.endpoint",
+    "local_aws.listen",
     "servers.count_max",
     "servers.workers",
     "directory",

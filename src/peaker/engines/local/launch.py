@@ -12,9 +12,12 @@ from pathlib import Path
 from peaker.app import environment, local_functions
 from peaker.engines.local.child import Child
 from peaker.engines.local.listener import open_listener, url_of
+from peaker.functions.credentials import load_or_create_key
+from peaker.local_aws_section import LOCAL
 from peaker.policy.supervision import Kind, Role
 from peaker.secret_values import read_secrets
 from peaker.settings import Settings
+from peaker.stand_in_variables import above, region_of_stand_in, variables, without_aws
 from peaker.state import StateDirectory
 
 MODULES: Mapping[Kind, str] = {
@@ -22,20 +25,28 @@ MODULES: Mapping[Kind, str] = {
     Kind.HOST: "peaker.functions.host",
     Kind.EVENTS: "peaker.events.main",
     Kind.CONTROL: "peaker.control.main",
+    Kind.AWS: "peaker.local_aws.main",
+}
+_LISTENER_OPTIONS = {
+    Kind.WORKER: "--listen-fd",
+    Kind.HOST: "--invoke-fd",
+    Kind.CONTROL: "--ops-fd",
+    Kind.AWS: "--aws-fd",
 }
 
 
 @dataclass(slots=True)
 class Listeners:
-    """The sockets that outlive the processes which use them; `app` is None without a web app, `invoke` without host."""
+    """The sockets that outlive the processes which use them; None for what is not there: `app` without a web app..."""
 
     ops: socket.socket
     app: socket.socket | None = None
     invoke: socket.socket | None = None
+    aws: socket.socket | None = None
 
     def of(self, kind: Kind) -> socket.socket | None:
         """What a process of this kind listens on."""
-        return {Kind.WORKER: self.app, Kind.HOST: self.invoke, Kind.CONTROL: self.ops}.get(kind)
+        return {Kind.WORKER: self.app, Kind.HOST: self.invoke, Kind.CONTROL: self.ops, Kind.AWS: self.aws}.get(kind)
 
     def urls(self) -> tuple[str, str, str]:
         """App, ops and Lambda endpoint; "" for what is not there."""
@@ -43,7 +54,7 @@ class Listeners:
 
     def close(self) -> None:
         """Close this process's copies; the others keep theirs."""
-        for listener in (self.app, self.ops, self.invoke):
+        for listener in (self.app, self.ops, self.invoke, self.aws):
             if listener is not None:
                 listener.close()
 
@@ -54,6 +65,7 @@ def address_settings(settings: Settings) -> dict[Kind, tuple[str, str]]:
         Kind.WORKER: ("app.listen", settings.app.listen),
         Kind.CONTROL: ("app.ops_listen", settings.app.ops_listen),
         Kind.HOST: ("functions.invoke_listen", settings.functions.invoke_listen),
+        Kind.AWS: ("local_aws.listen", settings.local_aws.listen),
     }
 
 
@@ -74,7 +86,7 @@ def open_listeners(settings: Settings, adopted: Mapping[Kind, socket.socket]) ->
         for listener in opened.values():
             listener.close()
         raise
-    return Listeners(opened[Kind.CONTROL], opened.get(Kind.WORKER), opened.get(Kind.HOST))
+    return Listeners(opened[Kind.CONTROL], opened.get(Kind.WORKER), opened.get(Kind.HOST), opened.get(Kind.AWS))
 
 
 def is_listened_on(settings: Settings) -> dict[Kind, bool]:
@@ -83,6 +95,7 @@ def is_listened_on(settings: Settings) -> dict[Kind, bool]:
         Kind.WORKER: bool(settings.app.web),
         Kind.CONTROL: True,
         Kind.HOST: bool(local_functions(settings)),
+        Kind.AWS: settings.aws.endpoint == LOCAL,
     }
 
 
@@ -104,6 +117,13 @@ class Launch:
         """Read the secrets; raises SettingsError naming one that is missing."""
         object.__setattr__(self, "secrets", read_secrets(self.settings, os.environ))
 
+    @property
+    def aws_endpoint(self) -> str:
+        """Where what stands in for AWS answers; "" without one."""
+        if self.settings.aws.endpoint == LOCAL and self.listeners.aws is not None:
+            return url_of(self.listeners.aws)
+        return self.settings.aws.endpoint
+
     def command(self, role: Role, row: int | None, name: str = "") -> list[str]:
         """The command line, as docs/architecture.md has it."""
         # -P: the app's directory comes onto the path when the app is imported, not before, so that a module of the
@@ -116,8 +136,7 @@ class Launch:
             command += ["--name", name]
         listener = self.listeners.of(role.kind)
         if listener is not None:
-            option = {Kind.WORKER: "--listen-fd", Kind.HOST: "--invoke-fd", Kind.CONTROL: "--ops-fd"}[role.kind]
-            command += [option, str(listener.fileno())]
+            command += [_LISTENER_OPTIONS[role.kind], str(listener.fileno())]
         return command
 
     def start(self, role: Role, row: int | None, name: str = "") -> Child:
@@ -133,5 +152,22 @@ class Launch:
 
     def _environment(self, kind: Kind) -> dict[str, str]:
         """What runs the user's code, or checks a webhook's signature, is given the secrets; control is not."""
+        if kind is Kind.AWS:
+            return without_aws(os.environ)
         secrets = {} if kind is Kind.CONTROL else self.secrets
-        return {**os.environ, **environment(self.settings), **secrets}
+        declared = {**environment(self.settings), **secrets}
+        if not self.aws_endpoint:
+            return {**os.environ, **declared}
+        given = self._stand_in_variables(declared)
+        return {**without_aws(os.environ), **above(self.settings, declared, given), **given}
+
+    def _stand_in_variables(self, declared: Mapping[str, str]) -> dict[str, str]:
+        key = load_or_create_key(self.state.credentials)
+        return variables(
+            endpoint_url=self.aws_endpoint,
+            lambda_endpoint=url_of(self.listeners.invoke) if self.listeners.invoke is not None else "",
+            region=region_of_stand_in(self.settings, declared),
+            key=(key.access_key_id, key.secret_access_key),
+            config=self.state.aws_config,
+            credentials=self.state.credentials,
+        )

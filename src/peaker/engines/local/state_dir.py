@@ -50,6 +50,7 @@ class RunRecord:
     app_url: str = ""
     ops_url: str = ""
     lambda_endpoint: str = ""
+    aws_endpoint: str = ""
     processes: tuple[ProcessRecord, ...] = ()
 
     def process(self, kind: str) -> ProcessRecord | None:

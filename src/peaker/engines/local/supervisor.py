@@ -26,6 +26,7 @@ from peaker.engines.local.crew import Crew
 from peaker.engines.local.deadlines import KILL_GRACE_S, judge, kill_overdue, next_kill_s
 from peaker.engines.local.generations import Reload, ReloadFailed, require_reloadable
 from peaker.engines.local.hand_over import Succession
+from peaker.engines.local.hold import servers_at_first
 from peaker.engines.local.launch import MODULES, Launch, open_listeners
 from peaker.engines.local.listener import open_listener
 from peaker.engines.local.member import Member
@@ -121,7 +122,7 @@ class Supervisor(Fleet):
             generation, servers = before.generation, before.servers
         else:
             generation = before.generation + 1 if before else 1
-            servers = supervision.servers_at_least(settings)
+            servers = servers_at_first(locked.state, settings)
             locked.write_settings(generation, settings.to_json())
         launch = Launch(settings, locked.state, generation, opened, modules, is_development=is_development)
 
@@ -173,6 +174,10 @@ class Supervisor(Fleet):
     def servers_wanted(self) -> int:
         """How many there should be."""
         return self._crew.servers
+
+    def epoch_s(self) -> float:
+        """What its clock says, for whoever writes down when something was asked."""
+        return self._clock.epoch_s()
 
     @property
     def is_stopping(self) -> bool:
@@ -411,5 +416,6 @@ class Supervisor(Fleet):
             app_url=app_url,
             ops_url=ops_url,
             lambda_endpoint=lambda_endpoint,
+            aws_endpoint=self.launch.aws_endpoint,
             processes=tuple(member.record() for member in self._crew.members),
         )

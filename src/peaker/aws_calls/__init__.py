@@ -1,0 +1,1 @@
+"""The few calls of AWS's interfaces that Peaker itself makes, signed and sent without boto3."""
