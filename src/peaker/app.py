@@ -112,7 +112,8 @@ def _check_destinations(settings: Settings) -> None:
 
 def local_functions(settings: Settings) -> tuple[FunctionSpec, ...]:
     """Those the function host of this machine runs: the web app only where a request may go to a function here."""
-    return tuple(spec for spec in functions(settings) if may_leave_servers(settings) or not spec.web)
+    is_web_here = may_leave_servers(settings) and not settings.functions.arn
+    return tuple(spec for spec in functions(settings) if is_web_here or not spec.web)
 
 
 def takes_events(settings: Settings) -> bool:

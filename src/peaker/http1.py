@@ -126,7 +126,13 @@ class Pool:
         return OpenAnswer(answer, connection, self._give_back)
 
     async def warm(self, count: int, *, timeout_s: float = 5.0) -> None:
-        """Open connections ahead of need until `count` are open; raises NotSent where that fails."""
+        """Open connections ahead of need until `count` are open; raises NotSent where that fails.
+
+        Those that would not be used again, because they are closed or have been idle for too long, do not count.
+        """
+        for connection in [each for each in self._idle if not self._is_fresh(each)]:
+            self._idle.remove(connection)
+            self._drop(connection)
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         missing = max(0, min(count, self._connections_max) - self._open)
         self._open += missing
@@ -146,7 +152,7 @@ class Pool:
         while True:
             while self._idle:
                 connection = self._take_idle()
-                if connection.usable and loop.time() - connection.idle_since_s <= self._idle_s_max:
+                if self._is_fresh(connection):
                     return connection
                 self._drop(connection)
             if self._open < self._connections_max:
@@ -162,6 +168,10 @@ class Pool:
             finally:
                 if turn in self._waiting:
                     self._waiting.remove(turn)
+
+    def _is_fresh(self, connection: _Connection) -> bool:
+        idle_s = asyncio.get_running_loop().time() - connection.idle_since_s
+        return connection.usable and idle_s <= self._idle_s_max
 
     async def _connect(self, deadline_s: float) -> _Connection:
         """Open one connection; the caller has already counted it in `_open`."""

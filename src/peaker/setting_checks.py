@@ -63,6 +63,11 @@ OPTIONAL_TARGET = matching(r"|[\w.]+:[\w.]+(\(\))?", "module:attribute, or modul
 HANDLER = matching(
     r"[\w.]+:[\w.]+(\(\))?|[\w./-]+\.\w+", "module:attribute, module:factory(), or folder/module.function as on Lambda"
 )
+FUNCTION_ARN = matching(
+    r"|arn:aws[a-z-]*:lambda:[a-z]{2}(-[a-z]+)+-\d:\d{12}:function:[a-zA-Z0-9-_]{1,64}(:[a-zA-Z0-9-_$]{1,128})?",
+    "arn:aws:lambda:REGION:ACCOUNT:function:NAME, with :VERSION or :ALIAS behind it",
+)
+INVOKE_ENDPOINT = matching(r"|https?://[^/\s?#@]+", "https://HOST or https://HOST:PORT")
 ADDRESS = Check("host:port with a port up to 65,535", _is_address)
 NETWORKS = Check('IP addresses, networks such as 10.0.0.0/8, or "*" for all', _are_networks)
 ROUTE_PATH = matching(r"/[^\s*]*\*?", "a path that begins with / and may end with *")

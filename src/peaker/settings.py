@@ -24,8 +24,10 @@ from peaker.section_reader import Auto, Source, build_section, check_value, repe
 from peaker.setting_checks import (
     ADDRESS,
     DESTINATION,
+    FUNCTION_ARN,
     FUNCTION_TIMEOUT,
     HANDLER,
+    INVOKE_ENDPOINT,
     NAME,
     NETWORKS,
     OPTIONAL_PATH,
@@ -151,6 +153,11 @@ class FunctionsSection:
         "auto", "Instances being started at once; auto is two a core.", between(1, 1000)
     )
     layers: list[str] = setting([], "Folders laid out as Lambda layers, the last above the others.")
+    arn: str = setting(
+        "", "Spill to this function on AWS Lambda, a version or alias included; absent: here.", FUNCTION_ARN
+    )
+    endpoint: str = setting("", "Where its Invoke API is; absent: that of the region of arn.", INVOKE_ENDPOINT)
+    connections_warm: int = setting(4, "TLS connections to it that each worker opens ahead of need.", between(0, 1000))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from peaker.errors import StateError
 from peaker.gate.slots import WorkerStatus
 from peaker.meter.function_usage import read_functions
 from peaker.meter.price import Prices
+from peaker.meter.usage import read_usage
 from peaker.policy.lease import Holding, Ledger, count_spend, share_out
 from peaker.shared_table import SharedTable
 from peaker.state import StateDirectory
@@ -86,6 +87,11 @@ class Spend:
             for row in range(self._slots.rows)
             if self._slots.get(row, "status") != WorkerStatus.EMPTY
         }
+
+
+def spent_by_gates_microusd(usage: SharedTable) -> int:
+    """What gates have reckoned since the run began: all there is where the function is on AWS, which keeps no table."""
+    return read_usage(usage).counters["spend_microusd"]
 
 
 def billed_by_host_microusd(functions: SharedTable, prices: Prices) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from peaker.clock import Clock, SystemClock
-from peaker.control.lease import TICK_S, Spend, billed_by_host_microusd
+from peaker.control.lease import TICK_S, Spend, billed_by_host_microusd, spent_by_gates_microusd
 from peaker.control.metering import Metering
 from peaker.control.metrics import families
 from peaker.control.ops import Ops
@@ -101,7 +101,10 @@ class Control:
                 self._state,
                 run=self._usage.made_ns,
                 slots=self._slots,
-                spent_microusd=lambda: billed_by_host_microusd(self._functions, prices),
+                spent_microusd=lambda: (
+                    billed_by_host_microusd(self._functions, prices)
+                    + (spent_by_gates_microusd(self._usage) if self._settings.functions.arn else 0)
+                ),
                 limit_microusd=None if limit_usd is None else int(limit_usd * 1_000_000),
                 clock=self._clock,
             )

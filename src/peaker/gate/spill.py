@@ -33,8 +33,9 @@ class InvokeClient:
         sign: Sign | None = None,
         qualifier: str = "",
         connections_max: int = 1000,
+        idle_s_max: float = 30.0,
     ) -> None:
-        self._pool = http1.Pool(address, connections_max=connections_max)
+        self._pool = http1.Pool(address, connections_max=connections_max, idle_s_max=idle_s_max)
         self._host = host
         self._sign = sign
         self._qualifier = qualifier
@@ -71,10 +72,10 @@ class InvokeClient:
             raise _in_our_terms(error) from error
         raise invoke_error(answer.status, answer.headers, body) or FunctionCrashed(f"HTTP {answer.status}.")
 
-    async def warm(self, connections: int) -> None:
+    async def warm(self, connections: int, *, timeout_s: float = 5.0) -> None:
         """Open connections ahead of need; raises Unavailable where that fails."""
         try:
-            await self._pool.warm(connections)
+            await self._pool.warm(connections, timeout_s=timeout_s)
         except http1.NotSent as error:
             raise Unavailable(str(error)) from error
 

@@ -97,8 +97,8 @@ class Spiller:
         self._clock = clock
         self._chance = chance
         self._spend = Spend(settings, row=row, slots=slots, usage=usage)
-        self._function_name = f"{settings.app.name}-{WEB_FUNCTION}"
-        like = settings.functions.like
+        self._function_name = settings.functions.arn or f"{settings.app.name}-{WEB_FUNCTION}"
+        like = "lambda" if settings.functions.arn else settings.functions.like
         self.has_cpu_quota = like == "lambda"
         self._stretch = estimate.cpu_stretch(settings.functions.memory_mb) if self.has_cpu_quota else 1.0
         self._overhead_s = estimate.OVERHEAD_GUESS_S[like]

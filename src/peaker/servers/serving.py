@@ -13,6 +13,7 @@ from peaker import http1
 from peaker.app import may_leave_servers
 from peaker.asgi import ASGIApp
 from peaker.clock import Clock
+from peaker.gate.functions_on_aws import FunctionsOnAws, keys_of_botocore
 from peaker.gate.gate import Gate
 from peaker.gate.hand_over import SiblingLinks
 from peaker.gate.neighbours import Neighbourhood
@@ -68,11 +69,7 @@ class Serving:
             self._slots, row=row, generation=generation, clock=clock, lag_ms_max=servers.lag_ms_max
         )
         self.links = SiblingLinks(self._neighbourhood, state.hand_over_socket, chance)
-        self.functions = (
-            InvokeClient(http1.Address(unix=state.invoke_socket_of(generation)), qualifier=build)
-            if may_leave_servers(settings)
-            else None
-        )
+        self.functions = _functions(settings, state, generation, build, clock)
         self.gate = Gate(
             app,
             settings,
@@ -112,6 +109,8 @@ class Serving:
 
     async def start(self) -> None:
         """Run the app's start-up, then serve; raises AppStartError, ListenError."""
+        if isinstance(self.functions, FunctionsOnAws):
+            await self.functions.start()
         await self._lifespan.start()
         await self._siblings.start(self._state.hand_over_socket(self._row))
         self.gate.started()
@@ -165,6 +164,17 @@ class Serving:
             self.connections.default_headers = [(b"date", formatdate(usegmt=True).encode())]
             self._acceptor.close_lingering()
         self._beats += 1
+
+
+def _functions(
+    settings: Settings, state: StateDirectory, generation: int, build: str, clock: Clock
+) -> InvokeClient | FunctionsOnAws | None:
+    """What runs this app above the servers: this machine's host of the same generation, or the function on AWS."""
+    if not may_leave_servers(settings):
+        return None
+    if settings.functions.arn:
+        return FunctionsOnAws(settings.functions, keys=keys_of_botocore(), clock=clock)
+    return InvokeClient(http1.Address(unix=state.invoke_socket_of(generation)), qualifier=build)
 
 
 def _route_usage(settings: Settings, state: StateDirectory, row: int) -> RouteRow | None:
