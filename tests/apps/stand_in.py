@@ -35,9 +35,10 @@ def arguments() -> argparse.Namespace:
 
 
 def name_of(given: argparse.Namespace) -> str:
-    return (
-        given.name if given.invoke_fd is not None else "control" if given.ops_fd is not None else f"worker-{given.row}"
-    )
+    if given.row is not None:
+        return f"worker-{given.row}"
+    # Only the events process is given no socket.
+    return given.name if given.invoke_fd is not None else "control" if given.ops_fd is not None else "events"
 
 
 def behaviour_of(name: str) -> str:
@@ -54,15 +55,15 @@ async def main(given: argparse.Namespace) -> int:
     settings = Settings.from_json(state.settings_of(given.generation).read_text())
     draining = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, draining.set)
-    listener = socket.socket(
-        fileno=next(fd for fd in (given.listen_fd, given.invoke_fd, given.ops_fd) if fd is not None)
-    )
+    descriptor = next((fd for fd in (given.listen_fd, given.invoke_fd, given.ops_fd) if fd is not None), None)
+    listener = socket.socket(fileno=descriptor) if descriptor is not None else None
 
     async def drain(_: dict[str, Any]) -> dict[str, Any]:
         draining.set()
         return {}
 
     async def hand(_: dict[str, Any]) -> WithSocket:
+        assert listener is not None
         return WithSocket(listener)
 
     control = ControlServer(
@@ -88,10 +89,10 @@ async def serve(
     given: argparse.Namespace,
     state: StateDirectory,
     control: ControlServer,
-    listener: socket.socket,
+    listener: socket.socket | None,
     draining: asyncio.Event,
 ) -> None:
-    if given.row is None:
+    if given.row is None or listener is None:
         control.set_status(Status.READY)
         await draining.wait()
         return

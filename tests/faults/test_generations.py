@@ -121,8 +121,8 @@ def test_a_new_generation_starts_beside_the_old_which_then_drains_its_host_last(
                 await asyncio.sleep(0.005)
             assert await reloading == 2
             await supervisor.settled()
-            assert ["host", "control", "worker-0", "worker-1", "host-2", "worker-2", "worker-3"] in together
-            assert sorted(names(supervisor)) == ["control", "host-2", "worker-2", "worker-3"]
+            assert ["host", "events", "control", "worker-0", "worker-1", "host-2", "worker-2", "worker-3"] in together
+            assert sorted(names(supervisor)) == ["control", "events", "host-2", "worker-2", "worker-3"]
             assert not set(old.values()) & set(pids(supervisor).values())
             assert ends.index("host") > max(ends.index("worker-0"), ends.index("worker-1"))
             assert {member.generation for member in supervisor.members} == {2}
@@ -281,7 +281,7 @@ def test_what_a_supervisor_left_in_the_middle_of_a_reload_is_finished_by_its_hei
         await asyncio.wait([reloading, run])
         locked.close()
         async with running(place, place.settings()) as heir:
-            assert set(names(heir)) == {"host", "control", "worker-0"}
+            assert set(names(heir)) == {"host", "events", "control", "worker-0"}
             assert pids(heir)["worker-0"] == before["worker-0"]
             assert heir.launch.generation == 1
             place.behave()

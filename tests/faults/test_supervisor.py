@@ -106,7 +106,7 @@ def test_everything_is_started_recorded_and_stopped_in_order(place: Place) -> No
         async with running(place, place.settings(workers=2)) as supervisor:
             await supervisor.settled()
             names = [member.name for member in supervisor.members]
-            assert names == ["host", "control", "worker-0", "worker-1"]
+            assert names == ["host", "events", "control", "worker-0", "worker-1"]
             record = read_run(place.state)
             assert record is not None
             assert [process.pid for process in record.processes] == [m.child.pid for m in supervisor.members]
@@ -116,7 +116,7 @@ def test_everything_is_started_recorded_and_stopped_in_order(place: Place) -> No
                 watched = Child.adopt(member.child.pid)
                 watched.watch(lambda name=member.name: ends.append(name))
         assert set(ends[:2]) == {"worker-0", "worker-1"}
-        assert ends[2:] == ["host", "control"]
+        assert ends[2:] == ["events", "host", "control"]
         assert read_run(place.state).processes == ()
         assert not place.state.sockets.exists() or list(place.state.sockets.iterdir()) == []
 
@@ -137,7 +137,7 @@ def test_a_dead_worker_is_replaced_at_once_and_its_counts_are_kept(place: Place)
     within_deadline(main)
 
 
-@pytest.mark.parametrize("name", ["host", "control"])
+@pytest.mark.parametrize("name", ["host", "events", "control"])
 def test_host_and_control_are_started_again_under_the_same_address(place: Place, name: str) -> None:
     async def main() -> None:
         async with running(place, place.settings()) as supervisor:
@@ -233,7 +233,7 @@ def test_servers_are_added_and_drained_within_the_range(place: Place) -> None:
             assert (await client.command("scale", servers=1)) | {"id": 0} == {
                 "ok": True, "id": 0, "servers": 1, "before": 3,
             }  # fmt: skip
-            assert [m.name for m in supervisor.members] == ["host", "control", "worker-0", "worker-1"]
+            assert [m.name for m in supervisor.members] == ["host", "events", "control", "worker-0", "worker-1"]
             for wrong in (0, 4):
                 with pytest.raises(CapacityUnavailable, match=f"servers = {wrong} is not allowed; allowed: 1 to 3"):
                     await supervisor.set_server_count(wrong)
