@@ -10,6 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from peaker.wire.sqs import reported_ids
+
 
 def batch_payload(records: Sequence[bytes], receive_counts: Sequence[int]) -> bytes:
     """`{"Records": [...]}`; a record that tells how often it was received (SQS) tells the count of this time."""
@@ -50,22 +52,19 @@ def is_stream(record: bytes) -> bool:
 
 
 def failures_named(answer: bytes) -> list[str] | None:
-    """Ids in `batchItemFailures`; none for null, {} or an empty list; None where the answer is not of this form.
+    """Ids in `batchItemFailures`; None where that is there and is no list of them, or the answer is no JSON.
 
-    Lambda takes the last for a batch that has failed whole.
+    Lambda takes the last for a batch that has failed whole. An answer that does not speak of failures ("ok", a status
+    code) names none: here partial answers are read unless they are switched off, on Lambda only once switched on.
     """
     document = _decoded(answer)
-    if document is None:
-        return [] if answer.strip() in {b"", b"null"} else None
-    if not isinstance(document, dict):
+    if document is None and answer.strip() not in {b"", b"null"}:
         return None
-    failures = document.get("batchItemFailures")
-    if failures is None:
-        return [] if not document or "batchItemFailures" in document else None
-    if not isinstance(failures, list):
-        return None
-    named = [item.get("itemIdentifier") if isinstance(item, dict) else None for item in failures]
-    return [str(one) for one in named] if all(isinstance(one, str) and one for one in named) else None
+    failures = document.get("batchItemFailures") if isinstance(document, dict) else None
+    if not failures:
+        return []
+    named = reported_ids(failures)
+    return None if named is None or "" in named else named
 
 
 def _decoded(text: bytes) -> Any:
