@@ -95,6 +95,7 @@ class Room:
         if not self.line.is_empty and self.in_flight < self.limit and self.is_calm(self._now_s()):
             self._granted += 1
             self.line.grant_first()
+            self.publish()  # Else siblings would find a free slot here that is none, and try it in vain.
 
     def take_grant(self) -> None:
         """A slot that was granted is used now, or is not wanted any more."""
