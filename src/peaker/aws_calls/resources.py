@@ -97,6 +97,23 @@ async def make_bucket(client: AwsClient, name: str) -> None:
     await client.s3("PUT", f"/{quote(name)}", body)
 
 
+async def mark_bucket(client: AwsClient, name: str, mark: str) -> None:
+    """Have a bucket carry a tag, by which it is known again as long as it has not been made anew."""
+    body = f"<Tagging><TagSet><Tag><Key>{escape(mark)}</Key><Value>yes</Value></Tag></TagSet></Tagging>"
+    await client.s3("PUT", f"/{quote(name)}?tagging", body.encode())
+
+
+async def is_marked(client: AwsClient, name: str, mark: str) -> bool:
+    """Whether the bucket is there and carries the tag."""
+    try:
+        told = await client.s3("GET", f"/{quote(name)}?tagging")
+    except AwsRefused as error:
+        if error.status != 404:
+            raise
+        return False
+    return escape(mark) in told.body.decode("utf-8", "replace")
+
+
 async def notify_queue(client: AwsClient, bucket: str, queue_arn: str) -> None:
     """Let a bucket tell a queue of every object that comes or goes, beside whomever else it tells."""
     told = (await client.s3("GET", f"/{quote(bucket)}?notification")).body.decode("utf-8", "replace")

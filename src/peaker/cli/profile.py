@@ -24,9 +24,10 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 @click.option(
     "--write", is_flag=True, help="Add the profile to your own AWS files, ~/.aws unless AWS_* says otherwise."
 )
+@click.option("--aws", is_flag=True, help="Lead every service to what stands in for AWS (`peaker run --aws`).")
 @click.option("--name", default="peaker", show_default=True, help="What --write calls the profile.")
 @json_option
-def command(*, config: str | None, state: Path | None, write: bool, name: str, as_json: bool) -> None:
+def command(*, config: str | None, state: Path | None, write: bool, aws: bool, name: str, as_json: bool) -> None:
     """Show the AWS profile by which boto3 and the AWS CLI call the functions of the running app.
 
     Only calls to Lambda go to this machine; all others of the profile go to AWS. Without --write two lines for the
@@ -34,9 +35,13 @@ def command(*, config: str | None, state: Path | None, write: bool, name: str, a
     that block and nothing else, and a profile of the same name that is yours is refused. The address in the block is
     today's: set functions.invoke_listen to a fixed port if it is to last.
 
+    With --aws the lines lead all of the shell's calls to what stands in for AWS, as the app's own are; they are for that
+    shell alone and are not written to files.
+
     \b
     Examples:
       eval "$(peaker profile)" && aws --profile peaker lambda list-functions
+      eval "$(peaker profile --aws)" && aws s3 cp cat.jpg s3://uploads/cat.jpg
       peaker profile --write --name shop && aws --profile shop lambda invoke --function-name thumbnail out.json
     """  # noqa: D301
     running = state_here(config, state)
@@ -44,6 +49,11 @@ def command(*, config: str | None, state: Path | None, write: bool, name: str, a
         raise click.BadParameter("the default profile is yours.", param_hint="--name")
     if not _NAME.fullmatch(name):
         raise click.BadParameter(f"{name!r} is not 1 to 64 letters, digits, _ . or -.", param_hint="--name")
+    if aws:
+        if write:
+            raise click.UsageError("--aws is for a shell, --write for files.")
+        _show_aws(running, as_json=as_json)
+        return
     found = _found(running)
     if write:
         found |= _write(running, name, found)
@@ -62,6 +72,16 @@ def export_lines(state: StateDirectory) -> list[str]:
         f"export AWS_CONFIG_FILE={shlex.quote(str(state.aws_config))}",
         f"export AWS_SHARED_CREDENTIALS_FILE={shlex.quote(str(state.credentials))}",
     ]
+
+
+def _show_aws(state: StateDirectory, *, as_json: bool) -> None:
+    from peaker.engines.local.aws_environment import stand_in_of_run
+
+    given = stand_in_of_run(state)
+    if as_json:
+        present.data(given)
+    else:
+        present.out("\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(given.items())))
 
 
 def _found(state: StateDirectory) -> dict[str, Any]:

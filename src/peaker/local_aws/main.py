@@ -68,7 +68,10 @@ class LocalAws:
             raise
         stand_in.start()
         self._control.set_status(Status.READY)
-        _logger.info("what is made here is gone when this process ends", extra={"action": "start"})
+        _logger.info(
+            "empty but for what the settings declare; what is made here is gone when this process ends",
+            extra={"action": "start"},
+        )
         await self._draining.wait()
         self._control.set_status(Status.DRAINING)
         await asyncio.to_thread(stand_in.stop)

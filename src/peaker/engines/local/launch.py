@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from peaker.app import environment, local_functions
+from peaker.engines.local.aws_environment import made_variables
 from peaker.engines.local.child import Child
 from peaker.engines.local.listener import open_listener, url_of
-from peaker.functions.credentials import load_or_create_key
 from peaker.local_aws_section import LOCAL
 from peaker.policy.supervision import Kind, Role
 from peaker.secret_values import read_secrets
 from peaker.settings import Settings
-from peaker.stand_in_variables import above, region_of_stand_in, variables, without_aws
+from peaker.stand_in_variables import above, region_of_stand_in, without_aws
 from peaker.state import StateDirectory
 
 MODULES: Mapping[Kind, str] = {
@@ -162,12 +162,6 @@ class Launch:
         return {**without_aws(os.environ), **above(self.settings, declared, given), **given}
 
     def _stand_in_variables(self, declared: Mapping[str, str]) -> dict[str, str]:
-        key = load_or_create_key(self.state.credentials)
-        return variables(
-            endpoint_url=self.aws_endpoint,
-            lambda_endpoint=url_of(self.listeners.invoke) if self.listeners.invoke is not None else "",
-            region=region_of_stand_in(self.settings, declared),
-            key=(key.access_key_id, key.secret_access_key),
-            config=self.state.aws_config,
-            credentials=self.state.credentials,
-        )
+        lambda_endpoint = url_of(self.listeners.invoke) if self.listeners.invoke is not None else ""
+        region = region_of_stand_in(self.settings, declared)
+        return made_variables(self.state, self.aws_endpoint, lambda_endpoint, region)

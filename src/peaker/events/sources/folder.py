@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from peaker.aws_calls.resources import make_bucket
+from peaker.aws_calls.resources import is_marked, make_bucket, mark_bucket
 from peaker.errors import PeakerError
 from peaker.events.sources.bucket import ObjectRule, object_event
 from peaker.events.sources.inotify import Inotify, Written
@@ -36,6 +36,8 @@ BEGUN_S = 10.0
 LOOK_AGAIN_S = 1.0
 """Where the kernel does not tell, and while a file has not settled."""
 LOOK_ANYWAY_S = 60.0
+LOOK_AT_COPY_S = 5.0
+COPIED = "peaker-copied"
 
 
 class TooManyFiles(PeakerError):  # noqa: N818 - named for what is wrong
@@ -80,17 +82,22 @@ class FolderSource(Source):
             await make_bucket(self.around.client, self._bucket)
             for path in there:
                 await self._copy(path)
+            await mark_bucket(self.around.client, self._bucket, COPIED)
         self._changed.set()
         self._is_well()
 
     async def read(self) -> None:
         """Wait until something may have changed, and take it."""
         assert self._positions is not None
-        within_s = LOOK_ANYWAY_S if self._inotify is not None else LOOK_AGAIN_S
+        within_s = LOOK_ANYWAY_S if self.around.client is None else LOOK_AT_COPY_S
+        if self._inotify is None:
+            within_s = LOOK_AGAIN_S
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._changed.wait()
         self._changed.clear()
+        if self.around.client is not None and not await is_marked(self.around.client, self._bucket, COPIED):
+            await self.join()  # The stand-in was started anew: what was copied there is gone.
         there = await asyncio.to_thread(files_below, self._folder)
         seen = await asyncio.to_thread(self._positions.seen, self.name)
         written = self._inotify.written if self._inotify is not None else Written()
