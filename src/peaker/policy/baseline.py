@@ -12,8 +12,11 @@ from typing import Any
 from peaker.errors import SettingsError
 from peaker.policy.break_even import BreakEven
 from peaker.policy.fixed import Fixed
+from peaker.policy.knative import Knative
 from peaker.policy.learned import Learned
+from peaker.policy.moving_average import MovingAverage
 from peaker.policy.provision import Baseline, Bounds, Decision, Economics, Reason, Seen
+from peaker.policy.ray_serve import RayServe
 from peaker.policy.target_tracking import TargetTracking
 
 __all__ = ["DEFAULT", "NAMES", "Baseline", "Bounds", "Decision", "Economics", "Reason", "Seen", "make_baseline"]
@@ -24,6 +27,9 @@ _MAKE: dict[str, Callable[[Economics, Bounds], Baseline]] = {
     DEFAULT: Learned,
     BreakEven.name: BreakEven,
     TargetTracking.name: TargetTracking,
+    Knative.name: Knative,
+    RayServe.name: RayServe,
+    MovingAverage.name: MovingAverage,
 }
 
 NAMES = (*_MAKE, Fixed.name)

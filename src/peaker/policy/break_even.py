@@ -15,9 +15,8 @@ from typing import Any
 
 from peaker.errors import StateError
 from peaker.policy import saved
-from peaker.policy.provision import SERVERS_MAX, Bounds, Decision, Economics, Seen
-from peaker.policy.recent import Recent, decision
-from peaker.policy.step_time import elapsed_s
+from peaker.policy.provision import SERVERS_MAX, Bounds, Economics, Seen
+from peaker.policy.watcher import Watcher
 
 OFF = -1.0
 """A level's `starting_s` while its server is off; 0 is ready, more is how long it has still to start."""
@@ -90,38 +89,26 @@ def start_cost(economics: Economics) -> float:
     return max(economics.start_steps, 1) * economics.step_s
 
 
-class BreakEven:
-    """The rule for all levels."""
+class BreakEven(Watcher):
+    """The rule for all levels: as many servers as there are levels whose server is on."""
 
     name = "break-even"
 
     def __init__(self, economics: Economics, bounds: Bounds) -> None:
-        self._economics, self._bounds = economics, bounds
-        self._levels, self._recent = Levels(), Recent()
-        self._last_s: float | None = None
+        super().__init__(economics, bounds)
+        self._levels = Levels()
 
-    def decide(self, seen: Seen) -> Decision:
-        """The number of levels whose server is on."""
-        for_s = elapsed_s(self._last_s, seen.now_s, self._economics.step_s)
-        self._last_s = seen.now_s
-        demand = self._recent.see(seen.demand_servers, for_s)
-        if demand is not None:
-            self._levels.step(demand, for_s, self._economics, self._bounds.servers_max)
-        return decision(
-            self.name, self._levels.servers, seen, self._recent, economics=self._economics, bounds=self._bounds
-        )
+    def _at_first(self, seen: Seen) -> int:
+        del seen
+        return self._levels.servers
 
-    def reprice(self, economics: Economics) -> None:
-        """Prices or start-up time have changed."""
-        self._economics = economics
+    def _wanted(self, demand: float, for_s: float, seen: Seen) -> int:
+        del seen
+        self._levels.step(demand, for_s, self._economics, self._bounds.servers_max)
+        return self._levels.servers
 
-    def state(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {"last_s": self._last_s, "levels": self._levels.state(), "recent": self._recent.state()}
+    def _kept(self) -> dict[str, Any]:
+        return self._levels.state()
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state()`; raises StateError."""
-        last_s = saved.optional(state, "last_s")
-        self._levels.restore(saved.part(state, "levels"))
-        self._recent.restore(saved.part(state, "recent"))
-        self._last_s = last_s
+    def _take(self, kept: Mapping[str, Any]) -> None:
+        self._levels.restore(kept)

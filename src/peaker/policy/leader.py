@@ -72,9 +72,14 @@ class Leader:
         for band, (low, high) in enumerate(zip(self._edges, self._edges[1:], strict=False)):
             if low >= top:
                 break
-            reach = min(demand, high)
+            # Demand in the band ends here; conditions instead of min and max, since this is what most time goes into.
+            end, width = min(max(demand, low), high), high - low
             costs = [
-                unit * (min(max(paid - low, 0), high - low) + price_ratio * max(0.0, reach - max(ready, low)))
+                unit
+                * (
+                    (0 if paid <= low else width if paid >= high else paid - low)
+                    + (0.0 if ready >= end else price_ratio * (end - (max(low, ready))))
+                )
                 for paid, ready in pairs
             ]
             self._costs[band] = list(map(add, self._costs[band], map(costs.__getitem__, which)))

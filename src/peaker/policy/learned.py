@@ -62,7 +62,8 @@ class Learned:
             self._leader.charge(demand, for_s, economics.price_ratio)
         self._steadiness.see(demand, for_s)
         wanted = self._policies.see(demand, seen.now_s, for_s, economics, bounds.servers_max)
-        within = [bounds.hold(each) for each in wanted]
+        least, most = bounds.servers_min, bounds.servers_max
+        within = [least if each < least else min(each, most) for each in wanted]
         led = bounds.hold(self._leader.follow(within, economics))
         steady = bounds.hold(self._steadiness.steady(led, seen.servers))
         allowed = self._bound.allowed(steady, within[0], seen, economics)

@@ -49,6 +49,11 @@ class Recent:
             self._window_s -= self._steps.popleft()[1]
         return demand
 
+    @property
+    def mean_servers(self) -> float:
+        """Mean demand of the window, 0 before the first."""
+        return sum(demand * for_s for demand, for_s in self._steps) / self._window_s if self._steps else 0.0
+
     def work_hours(self, level: int) -> float:
         """Work of the level (counted from 1) in the window, in server hours."""
         return sum(min(1.0, max(0.0, demand - (level - 1))) * for_s for demand, for_s in self._steps) / 3600

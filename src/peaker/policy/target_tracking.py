@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from peaker.policy import saved
-from peaker.policy.provision import Bounds, Decision, Economics, Seen
-from peaker.policy.recent import Recent, decision
-from peaker.policy.step_time import elapsed_s
+from peaker.policy.provision import Bounds, Economics, Seen
+from peaker.policy.watcher import Watcher
 
 METRIC_S = 60.0
 """CloudWatch's default period of a load balancer's and a service's metrics."""
@@ -30,33 +29,30 @@ COOLDOWN_S = 300.0
 """Default time after a scaling in which no more servers are taken away (the same guide, "Define cooldown periods")."""
 
 
-class TargetTracking:
+class TargetTracking(Watcher):
     """Holds the mean utilisation of ready servers at the target. At least one server: it knows no other way up."""
 
     name = "target-tracking"
 
     def __init__(self, economics: Economics, bounds: Bounds, target: float = TARGET) -> None:
-        self._economics, self._bounds, self._target = economics, bounds, target
-        self._recent = Recent()
-        self._last_s: float | None = None
+        super().__init__(economics, bounds)
+        self._target = target
         self._metric_s = self._busy_s = self._cooldown_s = 0.0
         self._high = self._low = 0
 
-    def decide(self, seen: Seen) -> Decision:
-        """As the alarms say."""
-        for_s = elapsed_s(self._last_s, seen.now_s, self._economics.step_s)
-        self._last_s = seen.now_s
-        demand = self._recent.see(seen.demand_servers, for_s)
-        wanted = max(1, seen.servers)
-        if demand is not None:
-            # The metric of a server ends at 1, so that a large jump takes several steps, as on AWS.
-            self._busy_s += min(1.0, demand / max(1, seen.servers_ready)) * for_s
-            self._metric_s += for_s
-            self._cooldown_s = max(0.0, self._cooldown_s - for_s)
-            if self._metric_s >= METRIC_S - 1e-6:
-                wanted = self._minute(self._busy_s / self._metric_s, seen)
-                self._metric_s = self._busy_s = 0.0
-        return decision(self.name, wanted, seen, self._recent, economics=self._economics, bounds=self._bounds)
+    def _at_first(self, seen: Seen) -> int:
+        return max(1, seen.servers)
+
+    def _wanted(self, demand: float, for_s: float, seen: Seen) -> int:
+        # The metric of a server ends at 1, so that a large jump takes several steps, as on AWS.
+        self._busy_s += min(1.0, demand / max(1, seen.servers_ready)) * for_s
+        self._metric_s += for_s
+        self._cooldown_s = max(0.0, self._cooldown_s - for_s)
+        if self._metric_s < METRIC_S - 1e-6:
+            return max(1, seen.servers)
+        wanted = self._minute(self._busy_s / self._metric_s, seen)
+        self._metric_s = self._busy_s = 0.0
+        return wanted
 
     def _minute(self, utilisation: float, seen: Seen) -> int:
         self._high = self._high + 1 if utilisation > self._target else 0
@@ -73,15 +69,8 @@ class TargetTracking:
             return wanted
         return max(1, seen.servers)
 
-    def reprice(self, economics: Economics) -> None:
-        """Prices or start-up time have changed."""
-        self._economics = economics
-
-    def state(self) -> dict[str, Any]:
-        """As JSON has it."""
+    def _kept(self) -> dict[str, Any]:
         return {
-            "last_s": self._last_s,
-            "recent": self._recent.state(),
             "metric_s": self._metric_s,
             "busy_s": self._busy_s,
             "cooldown_s": self._cooldown_s,
@@ -89,11 +78,7 @@ class TargetTracking:
             "low": self._low,
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state()`; raises StateError."""
-        last_s = saved.optional(state, "last_s")
-        high, low = saved.whole(state, "high"), saved.whole(state, "low")
-        sums = [saved.number(state, name) for name in ("metric_s", "busy_s", "cooldown_s")]
-        self._recent.restore(saved.part(state, "recent"))
-        self._last_s, self._high, self._low = last_s, high, low
-        self._metric_s, self._busy_s, self._cooldown_s = sums
+    def _take(self, kept: Mapping[str, Any]) -> None:
+        self._high, self._low = saved.whole(kept, "high"), saved.whole(kept, "low")
+        self._metric_s, self._busy_s = saved.number(kept, "metric_s"), saved.number(kept, "busy_s")
+        self._cooldown_s = saved.number(kept, "cooldown_s")
