@@ -41,6 +41,9 @@ from peaker.toml_lines import Place, TomlLines
 from peaker.triggers import TriggerSection, check_triggers
 from peaker.variable_tables import build_env, build_secrets
 
+NO_WEB_APP = "peaker.no_web_app:app"
+"""What servers run where there are webhooks and no web app."""
+
 _PLACEMENTS = one_of("servers", "functions", "hybrid")
 
 
@@ -377,6 +380,8 @@ def _build_settings(document: Mapping[str, Any], source: Source, directory: str)
             )
     settings = Settings(**values)
     check_triggers(settings.function, partial(source.line_of, "function"), settings.secrets)
+    if not settings.app.web and any(trigger.http for function in settings.function for trigger in function.on):
+        return dataclasses.replace(settings, app=dataclasses.replace(settings.app, web=NO_WEB_APP))
     return settings
 
 

@@ -112,6 +112,11 @@ class TriggerSection:
     delivery_header: str = setting(
         "", "http: header with the id of a delivery, by which repeats are known; absent is the scheme's own.", _HEADER
     )
+    delivery_known_s: float = setting(
+        86_400.0,
+        "http: a delivery with the same id within this time is a repeat and runs nothing.",
+        between(0, 604_800),
+    )
     body_bytes_max: int = setting(262_144, "http: size of a request body.", between(0, 700_000))
 
     @property
@@ -152,6 +157,7 @@ KEYS_OF: dict[Kind, tuple[str, ...]] = {
         "signature_encoding",
         "signature_age_s_max",
         "delivery_header",
+        "delivery_known_s",
         "body_bytes_max",
     ),
     Kind.TABLE: ("batch_size", "window_s", "report_batch_item_failures", "starting_position"),

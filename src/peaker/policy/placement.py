@@ -62,7 +62,24 @@ def make_rules(settings: Settings) -> tuple[Rule, ...]:
         objective_s=settings.objective.latency_p95_ms / 1000,
         why=_why_undeclared(settings),
     )
-    return (*declared, undeclared)
+    return (*_webhook_rules(settings), *declared, undeclared)
+
+
+def _webhook_rules(settings: Settings) -> list[Rule]:
+    """A webhook is answered by the worker itself, whatever is declared for its path."""
+    return [
+        Rule(
+            path=trigger.http,
+            is_prefix=False,
+            placement=Placement.SERVERS,
+            is_declared=True,
+            objective_s=settings.objective.latency_p95_ms / 1000,
+            why=f"webhook, kept as an event of {function.name}",
+        )
+        for function in settings.function
+        for trigger in function.on
+        if trigger.http
+    ]
 
 
 def rule_for(rules: tuple[Rule, ...], path: str) -> int:

@@ -21,14 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from peaker.app import environment, load_web, pool_variables
+from peaker.asgi import ASGIApp
 from peaker.build import build_hash
 from peaker.clock import SystemClock
 from peaker.control_socket import Answer, CommandRefused, ControlServer, Status, WithSocket
 from peaker.errors import AppImportError, AppStartError, PeakerError, StateError
+from peaker.event_socket import EventClient
 from peaker.gate.route_report import route_lines
 from peaker.gate.slots import WorkerStatus, open_slot_table
 from peaker.secret_values import given_secrets, without_secrets
 from peaker.servers.serving import Serving
+from peaker.servers.webhooks import WAIT_S, Webhooks, hooks_of
 from peaker.settings import Settings
 from peaker.stand_in_variables import above
 from peaker.state import StateDirectory
@@ -66,6 +69,7 @@ class Worker:
         self._force = asyncio.Event()
         self._failure_heard = asyncio.Event()
         self._serving: Serving | None = None
+        self._events: EventClient | None = None
         self._secrets: dict[str, str] = {}
         self._control = ControlServer(
             state.control_socket(f"worker-{row}"),
@@ -102,6 +106,8 @@ class Worker:
             return await self._drain()
         finally:
             self._control.close()
+            if self._events is not None:
+                self._events.close()
 
     async def _start(self) -> None:
         self._secrets = given_secrets(self._settings, os.environ)
@@ -117,7 +123,7 @@ class Worker:
         # Before the import: code that changes meanwhile has another hash than the function, and does not spill to it.
         build = build_hash(self._settings)
         self._serving = Serving(
-            load_web(self._settings),
+            self._with_webhooks(load_web(self._settings)),
             self._settings,
             self._state,
             self._listener,
@@ -131,6 +137,14 @@ class Worker:
         # What is here now stays: looking through it again at every full collection would only cost latency.
         gc.collect()
         gc.freeze()
+
+    def _with_webhooks(self, application: ASGIApp) -> ASGIApp:
+        hooks = hooks_of(self._settings, self._secrets)
+        if not hooks:
+            return application
+        self._events = EventClient(self._state.intake_socket, wait_s=WAIT_S)
+        chance = random.Random()  # noqa: S311 - it names events
+        return Webhooks(application, hooks, self._events.put, clock=SystemClock(), chance=chance)
 
     async def _drain(self) -> int:
         assert self._serving is not None
