@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from peaker.asgi import WSGI_THREADS, ASGIApp, adapt_wsgi, is_asgi, load_callable
+from peaker.cores import usable_cores
 from peaker.errors import AppImportError, SettingsError
 from peaker.settings import Settings, load_settings
 
@@ -198,7 +198,7 @@ def pool_variables(settings: Settings, *, in_instance: bool) -> dict[str, str]:
 def worker_count(settings: Settings) -> int:
     """Workers of one server; "auto" is one per core this process may use."""
     workers = settings.servers.workers
-    return len(os.sched_getaffinity(0)) if workers == "auto" else workers
+    return usable_cores() if workers == "auto" else workers
 
 
 def load_web(settings: Settings) -> ASGIApp:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from peaker.app import find_settings, worker_count
+from peaker.app import find_settings, may_leave_servers, worker_count
 from peaker.cli import present
 from peaker.cli.check import check_settings
 from peaker.cli.development import Watch, for_development, names, reload_on_save, watched_files
@@ -56,7 +56,12 @@ class Chosen:
             require_extra("local-aws", purpose="A stand-in for AWS")
         if self.dev:
             settings = for_development(settings, spill=self.spill and settings.app.spill)
+        settings = self.changed(settings)
         check_settings(settings)
+        return settings
+
+    def changed(self, settings: Settings) -> Settings:
+        """As the kind of command wants them."""
         return settings
 
     def watch(self, settings: Settings) -> Watch:
@@ -122,10 +127,11 @@ def command(*, take_over: bool, **options: Any) -> None:
     if chosen.dev:
         asyncio.run(_develop(chosen, settings, root))
     else:
-        asyncio.run(_run(chosen, settings, root, take_over=take_over))
+        asyncio.run(run_until_stopped(chosen, settings, root, take_over=take_over))
 
 
-async def _run(chosen: Chosen, settings: Settings, root: Path, *, take_over: bool) -> None:
+async def run_until_stopped(chosen: Chosen, settings: Settings, root: Path, *, take_over: bool = False) -> None:
+    """Start or take over what the settings describe, and supervise it until it is stopped or replaced."""
     from peaker.clock import SystemClock
     from peaker.engines.local.hand_over import ask_to_hand_over
     from peaker.engines.local.state_dir import LockedState
@@ -185,12 +191,12 @@ async def _supervise(supervisor: Supervisor, chosen: Chosen, root: Path, predece
 
 
 async def _develop(chosen: Chosen, settings: Settings, root: Path) -> None:
-    """As `_run`, but an app that does not start is said and started again when something is saved."""
+    """As `run_until_stopped`, but an app that does not start is said and started again when something is saved."""
     while True:
         watch = chosen.watch(settings)
         try:
             await asyncio.to_thread(_import_once, settings)
-            return await _run(chosen, settings, root, take_over=False)
+            return await run_until_stopped(chosen, settings, root)
         except (AppImportError, AppStartError) as error:
             present.error(error)
         settings = await _settings_when_saved(chosen, watch)
@@ -278,6 +284,9 @@ def placement_lines(settings: Settings) -> list[str]:
 def functions_lines(supervisor: Supervisor) -> list[str]:
     """What the function host told: how instances of each function are started, and why not better."""
     host = next((member for member in supervisor.members if member.role.kind is Kind.HOST), None)
+    arn = supervisor.launch.settings.functions.arn
+    if host is None and arn and may_leave_servers(supervisor.launch.settings):
+        return [f"functions: requests spill to {arn}"]
     if host is None:
         return ["functions: none: app.spill is off, or --dev without --spill leaves it off"]
     lines = []

@@ -24,6 +24,7 @@ from peaker.app import environment, local_functions, takes_events, worker_count
 from peaker.build import build_hash
 from peaker.clock import SystemClock
 from peaker.control_socket import Answer, ControlServer, Status, WithSocket
+from peaker.cores import usable_cores
 from peaker.errors import AppImportError, AppStartError, ListenError, PeakerError
 from peaker.functions.catalogue import Catalogue, Surroundings
 from peaker.functions.credentials import load_or_create_key, write_profile
@@ -188,7 +189,7 @@ class FunctionHost:
     async def _start_functions(self, log: FunctionLog, limits: Limits) -> bool:
         """All of them, as many at a time as there are cores; False if told to stop meanwhile."""
         settings = self._settings
-        cores = len(os.sched_getaffinity(0))
+        cores = usable_cores()
         asked = settings.functions.starts_in_flight_max
         allowed = instances_allowed(settings, worker_count(settings))
         starts = Starts(
