@@ -115,7 +115,7 @@ class _File(apsw.VFSFile):
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         self.disk.on_step()
         if self.disk.is_full and offset + len(data) > self.xFileSize():
-            raise apsw.FullError("no space left on the lossy disk")
+            raise apsw.exception_for(sqlite3.SQLITE_FULL)
         super().xWrite(data, offset)
         self.kept.since.append((offset, bytes(data)))
         self.kept.writes += 1

@@ -66,12 +66,16 @@ class GroupCommit:
     Args:
         database: used by nobody else.
         reload: what the calls hold in memory is to be read from the file again: a transaction has failed.
+        make_room: gives up room on the disk, for what is no intake; whether there was any to give up.
         path: of the file, for messages.
     """
 
-    def __init__(self, database: Database, *, reload: Callable[[], None], path: Path) -> None:
+    def __init__(
+        self, database: Database, *, reload: Callable[[], None], make_room: Callable[[], bool], path: Path
+    ) -> None:
         self._database = database
         self._reload = reload
+        self._make_room = make_room
         self._path = path
         self._calls: deque[_Call] = deque()
         self._work: asyncio.Task[None] | None = None
@@ -181,7 +185,7 @@ class GroupCommit:
         others = [call for call in group if not call.is_intake]
         for call in intakes:
             _refuse(call, self._full() if is_full else unavailable, error)
-        if is_full and intakes and others:
+        if is_full and others and (intakes or self._make_room()):
             await self._write(others)
             return
         for call in others:

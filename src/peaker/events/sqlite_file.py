@@ -25,8 +25,8 @@ APPLICATION_ID = 0x5065_616B
 SQLITE_MIN = (3, 35, 0)
 """The first with RETURNING."""
 
-WAL_BYTES_KEPT = 8 * MIB
-"""The write-ahead log has this much of the disk from the start: events can be finished when the disk is full."""
+LOG_BYTES_KEPT = 8 * MIB
+"""A write-ahead log that has grown beyond this is cut back once it has been copied into the file."""
 
 _CHECKED_BYTES_MAX = 32 * MIB
 """A file up to this size is looked through at each opening (some 0.2 s for the largest)."""
@@ -268,29 +268,9 @@ def _set_up(database: Database) -> None:
     for pragma in (
         "synchronous = FULL",
         "wal_autocheckpoint = 1000",  # 4 MB
-        f"journal_size_limit = {WAL_BYTES_KEPT}",
+        f"journal_size_limit = {LOG_BYTES_KEPT}",
         "cache_size = -16384",
         "temp_store = MEMORY",
         "secure_delete = FAST",
     ):
         database.execute(f"PRAGMA {pragma}").fetchall()
-
-
-def keep_room_for_log(path: Path) -> None:
-    """Give the write-ahead log its room now; what is beyond the last commit in it is not read (file format, 4.2).
-
-    Where the file system cannot, the log grows as it is used, and a full disk also holds up the finishing of events.
-    """
-    log = path.with_name(path.name + "-wal")
-    if not hasattr(os, "posix_fallocate"):  # macOS
-        return
-    try:
-        descriptor = os.open(log, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    try:
-        os.posix_fallocate(descriptor, 0, WAL_BYTES_KEPT)
-    except OSError as error:
-        _logger.info("%s: no room kept for the log: %s", log, error.strerror, extra={"action": "event"})
-    finally:
-        os.close(descriptor)

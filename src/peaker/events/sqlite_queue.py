@@ -21,12 +21,12 @@ from peaker.events import sqlite_shown
 from peaker.events.group_commit import GroupCommit, Weight
 from peaker.events.keeping import check_event, check_lease, check_lease_s, check_limit, check_name, check_retry
 from peaker.events.queue import Bounds, Counts, Lease, Line, Outcome, Page, Put, Record, State
+from peaker.events.reserve import RESERVE_BYTES, Reserve
 from peaker.events.sqlite_file import (
     Connect,
     Database,
     FileLock,
     connect_sqlite,
-    keep_room_for_log,
     open_database,
     told_of,
 )
@@ -47,7 +47,7 @@ class SqliteQueue:
     """A `Queue` (events/queue.py). Opening takes some milliseconds, or up to a second for a large backlog.
 
     Args:
-        path: of the file; `-wal`, `-shm` and `.lock` stand beside it.
+        path: of the file; `-wal`, `-shm`, `.lock` and `.reserve` stand beside it.
         clock: its epoch seconds are the queue's time.
         bounds: how much it holds.
         connect: opens the file; another for tests of the disk.
@@ -76,11 +76,11 @@ class SqliteQueue:
                 self._rows = Rows(database, clock=clock, bounds=bounds or Bounds())
                 self._rows.load()
                 self._rows.begin_serials()
-            keep_room_for_log(path)
         except BaseException:
             self._lock.release()
             raise
-        self._commit = GroupCommit(database, reload=self._rows.load, path=path)
+        self._reserve = Reserve(path.with_name(path.name + ".reserve"))
+        self._commit = GroupCommit(database, reload=self._rows.load, make_room=self._reserve.give_up, path=path)
         self._reader: Database | None = None
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="event-queue-read")
         self._put_bytes_waiting = 0
@@ -234,10 +234,10 @@ class SqliteQueue:
             raise QueueFull(
                 f"{self._put_bytes_waiting} bytes of events wait for the disk already.", remedy="Send them again later."
             )
-        if not self._free_bytes_min:
-            return
         disk = os.statvfs(self._path.parent)
         free_bytes = disk.f_bavail * disk.f_frsize
+        if not self._reserve.is_held and free_bytes >= self._free_bytes_min + RESERVE_BYTES:
+            self._reserve.take()
         if free_bytes < self._free_bytes_min:
             raise QueueFull(
                 f"its disk has {free_bytes} bytes left; intake stops below {self._free_bytes_min}, "
