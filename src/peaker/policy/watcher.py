@@ -55,5 +55,5 @@ class Watcher(ABC):
     def _kept(self) -> dict[str, Any]:
         return {}
 
-    def _take(self, kept: Mapping[str, Any]) -> None:
-        """Nothing is kept."""
+    def _take(self, kept: Mapping[str, Any]) -> None:  # noqa: B027 - a rule that keeps nothing has nothing to take
+        """Go on from what `_kept` gave; raises StateError."""
