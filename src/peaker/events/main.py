@@ -29,6 +29,8 @@ from peaker.events.putting import Putting
 from peaker.events.questions import Questions, counts_document
 from peaker.events.queue import Bounds, Queue
 from peaker.events.runs import Runs
+from peaker.events.schedule import Schedules, scheduled_in
+from peaker.events.schedule_memory import ScheduleMemory
 from peaker.events.sources.listening import Listening
 from peaker.events.sqlite_queue import SqliteQueue
 from peaker.events.tally import Tally
@@ -56,6 +58,7 @@ class Events:
         self._queue: Queue | None = None
         self._dispatcher: Dispatcher | None = None
         self._listening: Listening | None = None
+        self._schedules: Schedules | None = None
         self._drain = asyncio.Event()
         self._force = asyncio.Event()
         self._control = ControlServer(
@@ -109,15 +112,23 @@ class Events:
         listening = self._listening = Listening(
             self._settings, self._state, put=putting.put, invoke=invoke, clock=self._clock, environ=os.environ
         )
+        schedules = self._schedules = Schedules(
+            scheduled_in(self._settings),
+            putting.put,
+            memory=ScheduleMemory(self._state.schedules),
+            clock=self._clock,
+            region=region,
+        )
         listener = UnixListener(self._state.intake_socket)
-        intake = Intake(listener, putting, Questions(queue).by_name())
+        intake = Intake(listener, putting, Questions(queue, self._clock).by_name())
         try:
-            failed = dispatcher.start()
+            failed = (dispatcher.start(), schedules.start())
             await intake.start()
             listening.start()
             self._control.set_status(Status.READY)
-            await _first(failed, self._drain)
+            await _first(self._drain, *failed)
             self._control.set_status(Status.DRAINING)
+            await schedules.stop()
             _, is_whole = await asyncio.gather(
                 listening.stop(self._settings.servers.drain_s_max), self._end(dispatcher)
             )
@@ -131,7 +142,7 @@ class Events:
 
     async def _end(self, dispatcher: Dispatcher) -> bool:
         draining = asyncio.ensure_future(dispatcher.drain(self._settings.servers.drain_s_max))
-        await _first(draining, self._force)
+        await _first(self._force, draining)
         if not draining.done():
             draining.cancel()
             return False
@@ -142,9 +153,10 @@ class Events:
         if self._queue is None:
             return {"counts": None}
         return {
-            "counts": counts_document(await self._queue.counts()),
+            "counts": counts_document(await self._queue.counts(), self._clock.epoch_s()),
             "totals": asdict(self._tally),
             "sources": self._listening.describe() if self._listening is not None else [],
+            "schedules": self._schedules.describe() if self._schedules is not None else [],
             "runs": self._dispatcher.running if self._dispatcher is not None else 0,
         }
 
@@ -168,15 +180,16 @@ def bounds_of(settings: Settings) -> Bounds:
     return Bounds(events_max=events.waiting_max, bytes_max=events.waiting_mb_max * MIB, dead_max=events.dead_max)
 
 
-async def _first(work: asyncio.Future[Any], stop: asyncio.Event) -> None:
-    """Until `stop` is set or `work` has ended; raises what `work` raised."""
+async def _first(stop: asyncio.Event, *work: asyncio.Future[Any]) -> None:
+    """Until `stop` is set or any `work` has ended; raises what that raised."""
     waiting = asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait([work, waiting], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([waiting, *work], return_when=asyncio.FIRST_COMPLETED)
     finally:
         waiting.cancel()
-    if work.done():
-        work.result()
+    for each in work:
+        if each.done():
+            each.result()
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from peaker.clock import Clock
 from peaker.errors import PeakerError
@@ -91,7 +92,7 @@ def scheduled_in(settings: Settings) -> list[Scheduled]:
 
 
 class Schedules:
-    """Puts the events of `scheduled`, as long as `run` runs.
+    """Puts the events of `scheduled` from `start` to `stop`.
 
     Args:
         scheduled: what is asked for.
@@ -116,11 +117,30 @@ class Schedules:
         self._clock = clock
         self._region = region
         self._ended: set[str] = set()
+        self._next_s: dict[str, float | None] = {}
+        self._task: asyncio.Task[None] | None = None
         memory.keep_only(each.key for each in scheduled)
 
-    async def run(self) -> None:
-        """Until it is cancelled; between two steps nothing is lost by that."""
-        while self._scheduled:
+    def start(self) -> asyncio.Task[None]:
+        """Begin. What is returned fails where this does, through a mistake of its own."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        return self._task
+
+    async def stop(self) -> None:
+        """Put nothing more. Nothing is lost by that: what is due meanwhile is made up for."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def describe(self) -> list[dict[str, Any]]:
+        """For people: each schedule and when it is due next, in epoch seconds."""
+        return [
+            {"function": each.function, "schedule": each.trigger.schedule, "next_s": self._next_s.get(each.key)}
+            for each in self._scheduled
+        ]
+
+    async def _run(self) -> None:
+        while True:
             wait_s = await self.step()
             await asyncio.sleep(wait_s)
 
@@ -156,6 +176,7 @@ class Schedules:
                 return AGAIN_S
         self._tell(each, due.missed, due.lapsed_s, due.next_s)
         self._memory.settle(each.key, due.done_s)
+        self._next_s[each.key] = due.next_s
         if due.next_s is None:
             return LOOK_S_MAX
         return max(_LOOK_S_MIN, min(LOOK_S_MAX, due.next_s - self._clock.epoch_s()))
