@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from peaker.clock import VirtualClock
 from peaker.control.metrics import families
 from peaker.engines.local.cost import Metered, read_meter
+from peaker.events.tally import Tally
 from peaker.meter.bill import bill
 from peaker.meter.exposition import Family, Histogram, Kind, render, wants_openmetrics
 from peaker.meter.function_usage import Caller, FunctionMeter, create_function_table
@@ -39,6 +41,13 @@ STATUS: dict[str, Any] = {
     ],
     "host": {"functions": [{"name": "shop-web", "instances": {"starting": 0, "busy": 2, "idle": 1}}]},
     "spend": {"today_usd": 0.25, "usd_per_day_max": 5.0},
+    "events": {
+        "counts": {
+            "oldest_age_s": 12.5,
+            "functions": [{"function": "thumbnail", "waiting": 3, "running": 1, "finished": 9, "dead": 2}],
+        },
+        "totals": asdict(Tally(accepted=15, finished=9, dead=2, retried=4)),
+    },
 }
 
 

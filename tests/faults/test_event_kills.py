@@ -1,7 +1,7 @@
 """Events while processes are killed at random: each that was accepted is finished, or a dead letter with its reason.
 
-The handler's effect is a ledger: a line for each run, synced. So what ran twice is known, and bounded by what was killed:
-a run is made again where the process died that ran it, or the one that was to hear or keep its answer.
+The handler's effect is a ledger: a line for each run, synced. So what ran twice is known, and bounded by what was
+killed: a run is made again where the process died that ran it, or the one that was to hear or keep its answer.
 """
 
 from __future__ import annotations

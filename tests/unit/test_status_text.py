@@ -57,6 +57,11 @@ def found(**changes: Any) -> dict[str, Any]:
         "objective": {"latency_p95_ms": 100.0},
         "rates": {"on_server": 90.04, "on_sibling": 0.0, "on_function": 1234.0, "refused": 0.5},
         "routes": [],
+        "events": {
+            "pid": 41,
+            "counts": {"waiting": 3, "running": 1, "dead": 2, "oldest_age_s": 12.4},
+            "totals": {"accepted": 1200, "finished": 1190, "retried": 7},
+        },
         "spend": {"today_usd": 0.5, "usd_per_day_max": 2.0},
         "cost": {
             "usd": 12.345,
@@ -89,6 +94,14 @@ def test_costs_stand_beside_what_else_it_could_have_cost() -> None:
     assert ["servers", "only", "$20.0000", "3", "servers", "all", "the", "time"] in text
     assert ["functions", "only", "-"] in text
     assert "functions today: $0.5000 of $2; at the present rate $1,234.50 a month" in status_text(found())
+
+
+def test_events_are_one_line_and_none_without_functions() -> None:
+    text = status_text(found())
+    assert "events: 3 waiting, the oldest for 12 s, 1 running, 2 dead (`peaker events`); 1,200 accepted" in text
+    assert "events" not in status_text(found(events=None))
+    away = {"pid": 41, "counts": None, "totals": {}, "runs": 0}
+    assert "events: pid 41 does not answer; what was accepted is on disk" in status_text(found(events=away))
 
 
 def test_without_recent_figures_there_are_dashes_and_no_rate() -> None:

@@ -14,7 +14,15 @@ _RAN = (("server", "on_server"), ("sibling", "on_sibling"), ("function", "on_fun
 
 def status_text(found: dict[str, Any]) -> str:
     """All of it; `found` is what `/status` answers."""
-    parts = [_head(found), _traffic(found), _workers(found), _functions(found), _routes(found), _cost(found)]
+    parts = [
+        _head(found),
+        _traffic(found),
+        _workers(found),
+        _functions(found),
+        _events(found),
+        _routes(found),
+        _cost(found),
+    ]
     return "\n".join(line for part in parts for line in part)
 
 
@@ -103,6 +111,22 @@ def _functions(found: dict[str, Any]) -> list[str]:
     if functions:
         notes.append(f"  what functions print is in {Path(found['state'], 'logs', 'functions.log')}")
     return [*lines, "", *notes] if notes else lines
+
+
+def _events(found: dict[str, Any]) -> list[str]:
+    """One line; `peaker events` has the rest."""
+    events = found["events"]
+    if events is None:
+        return []
+    counts = events["counts"]
+    if counts is None:
+        return ["", f"  events: pid {events['pid']} does not answer; what was accepted is on disk"]
+    oldest = f", the oldest for {counts['oldest_age_s']:.0f} s" if counts["waiting"] else ""
+    dead = " (`peaker events`)" if counts["dead"] else ""
+    totals = events["totals"]
+    now = f"{counts['waiting']:,} waiting{oldest}, {counts['running']:,} running, {counts['dead']:,} dead{dead}"
+    so_far = f"{totals['accepted']:,} accepted, {totals['finished']:,} finished, {totals['retried']:,} retried"
+    return ["", f"  events: {now}; {so_far}"]
 
 
 def _instances(functions: list[dict[str, Any]]) -> str:

@@ -44,6 +44,7 @@ def families(
         _requests(metered.usage, routes),
         _functions(metered),
         _workers(status),
+        _events(status["events"]),
         _cost(metered, status, made),
     )
 
@@ -145,6 +146,36 @@ def _workers(status: Mapping[str, Any]) -> Iterator[Family]:
         for state in ("starting", "busy", "idle"):
             instances.add(function.get("instances", {}).get(state, 0), function=function["name"], state=state)
     yield instances
+
+
+_EVENT_COUNTERS = (
+    ("accepted", "accepted", "Events that were accepted, and are on disk."),
+    ("duplicates", "duplicates", "Events that were dropped, for they were there already."),
+    ("refused", "refused", "Events that there was no room for."),
+    ("started", "attempts", "Attempts to run a function for an event."),
+    ("finished", "finished", "Events that a function has finished with."),
+    ("failed", "failures", "Attempts that the function failed."),
+    ("not_started", "not_started", "Attempts that were throttled or met a failure of the platform."),
+    ("retried", "retries", "Attempts after which another one is made."),
+    ("dead", "given_up", "Events that became dead letters."),
+)
+
+
+def _events(events: Mapping[str, Any] | None) -> Iterator[Family]:
+    """Counters are those of the events process, and begin anew with it."""
+    if events is None or events["counts"] is None:
+        return
+    for key, name, text in _EVENT_COUNTERS:
+        yield Family(f"peaker_events_{name}", Kind.COUNTER, text).add(events["totals"][key])
+    counts = events["counts"]
+    kept = Family("peaker_events_kept", Kind.GAUGE, "Events that are kept, by function and state.")
+    for function in counts["functions"]:
+        for state in ("waiting", "running", "dead"):
+            kept.add(function[state], function=function["function"], state=state)
+    yield kept
+    yield Family(
+        "peaker_events_oldest_age_seconds", Kind.GAUGE, "Age of the oldest event that waits or runs.", "seconds"
+    ).add(counts["oldest_age_s"])
 
 
 def _cost(metered: Metered, status: Mapping[str, Any], made: Bill) -> Iterator[Family]:

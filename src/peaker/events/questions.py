@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from peaker.clock import Clock
 from peaker.errors import MalformedEvent
 from peaker.event_socket import event_head
 from peaker.events.intake import Question
@@ -21,8 +22,9 @@ STATES = tuple(state.value for state in State)
 class Questions:
     """About one queue; each takes the fields of a request and gives a document."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, clock: Clock) -> None:
         self._queue = queue
+        self._clock = clock
 
     def by_name(self) -> Mapping[str, Question]:
         """As the intake serves them: documents are the body of the reply."""
@@ -44,13 +46,13 @@ class Questions:
 
     async def counts(self, _: Mapping[str, Any]) -> dict[str, Any]:
         """How many events are in each state, by function."""
-        return counts_document(await self._queue.counts())
+        return counts_document(await self._queue.counts(), self._clock.epoch_s())
 
     async def listing(self, line: Mapping[str, Any]) -> dict[str, Any]:
         """A page of events: `state`, `function`, `source`, `after`, `limit`."""
         limit = int(line.get("limit", LISTED_DEFAULT))
         page = await self._queue.listing(
-            state=_state(line.get("state")),
+            state=state_named(line.get("state")),
             function=line.get("function") or None,
             source=line.get("source") or None,
             after=int(line.get("after", 0)),
@@ -98,7 +100,8 @@ class Questions:
             yield found[start : start + LISTED_MAX]
 
 
-def _state(name: Any) -> State | None:
+def state_named(name: Any) -> State | None:
+    """The state of this name, None for none; raises MalformedEvent for another."""
     if not name:
         return None
     if name not in STATES:
@@ -106,7 +109,7 @@ def _state(name: Any) -> State | None:
     return State(name)
 
 
-def counts_document(counts: Counts) -> dict[str, Any]:
+def counts_document(counts: Counts, epoch_s: float) -> dict[str, Any]:
     """By function and in all; `oldest_at_s` is when the oldest that waits or runs was accepted, None without one."""
     functions: defaultdict[str, dict[str, Any]] = defaultdict(lambda: dict.fromkeys(STATES, 0) | {"oldest_at_s": None})
     for count in counts.of:
@@ -118,6 +121,7 @@ def counts_document(counts: Counts) -> dict[str, Any]:
     return {
         **{state: sum(of[state] for of in functions.values()) for state in STATES},
         "oldest_at_s": min(oldest, default=None),
+        "oldest_age_s": max(0.0, epoch_s - min(oldest)) if oldest else 0.0,
         "dead_dropped": counts.dead_dropped,
         "functions": [{"function": name, **of} for name, of in sorted(functions.items())],
     }

@@ -231,6 +231,7 @@ class Runs:
         except QueueFull as error:
             self._undelivered(event, target, str(error))
         else:
+            self.tally.accepted += 1
             self.tally.delivered += 1
 
     def _undelivered(self, event: Event, target: str, why: str) -> None:

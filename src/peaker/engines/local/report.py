@@ -14,6 +14,7 @@ from typing import Any
 from peaker.clock import Clock
 from peaker.control_socket import CommandRefused, ControlClient, ControlUnavailable
 from peaker.engines.local.cost import Metered, cost_summary, function_summary, read_meter
+from peaker.engines.local.event_report import events_report
 from peaker.engines.local.state_dir import RunRecord, read_run, started_ticks
 from peaker.errors import StateError
 from peaker.functions.credentials import PROFILE
@@ -72,9 +73,19 @@ async def report(state: StateDirectory, clock: Clock) -> dict[str, Any]:
     app = RunningApp.open(state)
     try:
         settings = Settings.from_json(state.settings_of(app.record.generation).read_text(encoding="utf-8"))
-        host, routes = await asyncio.gather(_host_details(app), _routes(app))
+        host, routes, events = await asyncio.gather(
+            _host_details(app),
+            _routes(app),
+            events_report(state, app.record.process(Kind.EVENTS.value), asks=app.is_supervised),
+        )
         metered = read_meter(state, settings, clock, is_running=overall_status(app) != "stopped")
-        return {**_head(app, settings), **_body(app, settings, host, clock), **_metered(metered), "routes": routes}
+        return {
+            **_head(app, settings),
+            **_body(app, settings, host, clock),
+            **_metered(metered),
+            "routes": routes,
+            "events": events,
+        }
     except OSError as error:
         raise StateError(f"the settings of the run cannot be read: {error}.", where=str(state.root)) from error
     finally:
