@@ -25,9 +25,12 @@ from peaker.events.sqlite_file import Database, code_of
 GROUP_CALLS_MAX = 256
 """Calls of one commit; they hold the event loop for some ten milliseconds."""
 
-SHRINK_EVERY_COMMITS = 1_000
+SHRINK_EVERY_COMMITS = 200
 _FREE_PAGES_KEPT = 2_560
-_PAGES_GIVEN_BACK = 1_024
+"""10 MB: less is not worth giving back."""
+
+_PAGES_GIVEN_BACK = 512
+"""At once, so that calls wait for some milliseconds."""
 
 # Extended result codes (sqlite.org/rescode.html).
 _IOERR_WRITE = 778
@@ -83,6 +86,7 @@ class GroupCommit:
         self._is_synced = True
         self._broken: QueueUnavailable | None = None
         self._is_closed = False
+        self._shrink_at = SHRINK_EVERY_COMMITS
         self.commits = 0
         """For people: calls divided by commits is how many share one."""
 
@@ -125,6 +129,9 @@ class GroupCommit:
             while self._calls:
                 group = [self._calls.popleft() for _ in range(min(len(self._calls), GROUP_CALLS_MAX))]
                 await self._write([call for call in group if not call.answer.done()])
+                if self.commits >= self._shrink_at and not self._broken:
+                    self._shrink_at = self.commits + SHRINK_EVERY_COMMITS
+                    await asyncio.get_running_loop().run_in_executor(self._thread, self._shrink)
         finally:
             self._work = None
 
@@ -161,15 +168,24 @@ class GroupCommit:
     def _commit(self) -> None:
         self._database.execute("COMMIT")
         self.commits += 1
-        if self.commits % SHRINK_EVERY_COMMITS == 0:
-            self._shrink()
 
     def _shrink(self) -> None:
         """Give back part of what a long backlog has left empty."""
-        free = self._database.execute("PRAGMA freelist_count").fetchone()[0]
-        pages = self._database.execute("PRAGMA page_count").fetchone()[0]
-        if free > _FREE_PAGES_KEPT and free * 2 > pages:
-            self._database.execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})").fetchall()
+        database = self._database
+        free = database.execute("PRAGMA freelist_count").fetchone()[0]
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+        if free <= _FREE_PAGES_KEPT or free * 2 <= pages:
+            return
+        self._sync(wanted=False)
+        try:
+            database.execute("BEGIN IMMEDIATE")
+            for _ in range(_PAGES_GIVEN_BACK):
+                # One by one: it gives a row without columns for each, after the first of which sqlite3 stops.
+                database.execute("PRAGMA incremental_vacuum(1)")
+            database.execute("COMMIT")
+        except sqlite3.Error as error:
+            _logger.warning("%s: could not be made smaller: %s", self._path, error, extra={"action": "event"})
+            self._roll_back()
 
     async def _after_failure(self, group: Sequence[_Call], error: sqlite3.Error) -> None:
         """Nothing of the group happened. On a full disk what is no intake is tried again: it may need no room."""

@@ -19,7 +19,7 @@ class Reserve:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.is_held = False
+        self.is_held = path.exists() and path.stat().st_size >= RESERVE_BYTES
 
     def take(self) -> None:
         """Hold it; where the disk or the file system cannot, there is none, and that is said."""
