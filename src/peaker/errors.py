@@ -134,6 +134,12 @@ class MissingExtraError(PeakerError):
     exit_code = 2
 
 
+class BuildError(PeakerError):
+    """The package for AWS cannot be built."""
+
+    exit_code = 2
+
+
 class CredentialsError(PeakerError):
     """AWS credentials cannot be had."""
 
