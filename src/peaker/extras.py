@@ -10,7 +10,7 @@ from peaker.errors import MissingExtraError
 _PACKAGES = {
     "sam": ("yaml",),
     "plan": ("numpy", "numba", "matplotlib", "tomlkit"),
-    "aws": ("boto3",),
+    "aws": ("boto3", "troposphere"),
     "local-aws": ("moto", "flask", "flask_cors", "py_partiql_parser", "yaml"),
 }
 
