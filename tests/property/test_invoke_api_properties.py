@@ -10,7 +10,7 @@ from urllib.parse import quote
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peaker.policy.retry import EVENT_AGE_S_MAX, GiveUp, History, Reason, Retry, next_step
+from peaker.policy.retry import EVENT_AGE_S_MAX, Ending, GiveUp, History, Reason, Retry, next_step
 from peaker.wire.function_names import parse_name
 from peaker.wire.functions_api import parse_read
 from peaker.wire.invoke_api import parse_call
@@ -55,27 +55,26 @@ def test_whatever_a_caller_sends_as_a_trace_becomes_one_that_can_be_sent_on(head
 
 
 @given(
-    failures=st.integers(0, 10),
-    not_started=st.integers(0, 10_000),
+    ending=st.sampled_from([Ending.FAILED, Ending.NOT_STARTED]),
+    times=st.integers(1, 10_000),
     age_s=st.floats(0, 2 * EVENT_AGE_S_MAX),
+    chance=st.floats(0, 1),
 )
 def test_every_event_is_tried_again_in_its_time_or_given_up_for_a_reason(
-    failures: int, not_started: int, age_s: float
+    ending: Ending, times: int, age_s: float, chance: float
 ) -> None:
-    if not failures + not_started:
-        return
-    step = next_step(History(failures=failures, not_started=not_started, age_s=age_s))
+    step = next_step(ending, History(failures=times, not_started=times, age_s=age_s), chance=chance)
     if isinstance(step, Retry):
-        assert 1.0 <= step.after_s <= 300.0
+        assert 0.5 <= step.after_s <= 300.0
         assert age_s + step.after_s <= EVENT_AGE_S_MAX
     else:
         assert isinstance(step, GiveUp)
-        assert (step.reason is Reason.RETRIES_EXHAUSTED) == (not not_started and failures > 2)
+        assert (step.reason is Reason.RETRIES_EXHAUSTED) == (ending is Ending.FAILED and times > 2)
 
 
 def test_an_event_that_always_fails_ends_and_one_that_is_always_throttled_ends_at_six_hours() -> None:
     age_s, tries = 0.0, 1
-    while isinstance(step := next_step(History(not_started=tries, age_s=age_s)), Retry):
+    while isinstance(step := next_step(Ending.NOT_STARTED, History(not_started=tries, age_s=age_s)), Retry):
         age_s, tries = age_s + step.after_s, tries + 1
     assert step == GiveUp(Reason.EVENT_AGE_EXCEEDED)
     assert EVENT_AGE_S_MAX - 300 < age_s <= EVENT_AGE_S_MAX
