@@ -66,6 +66,11 @@ def without_aws(environ: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
+def elsewhere(environ: Mapping[str, str]) -> set[str]:
+    """Names of variables that lead away from a stand-in: to other credentials, and to endpoints of single services."""
+    return {*_LEADS_TO_AWS, *(name for name in environ if name.startswith(f"{ENDPOINT}_"))}
+
+
 def above(settings: Settings, declared: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
     """`declared` with what the supervisor gave in `environ` above it; unchanged where AWS has no stand-in.
 

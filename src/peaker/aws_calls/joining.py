@@ -20,7 +20,8 @@ from peaker.aws_calls.resources import (
 )
 from peaker.triggers import TriggerSection
 
-INBOX_VISIBILITY_S = 30
+INBOX_VISIBILITY_S = 5
+"""A message is taken out of an inbox as soon as it is kept on disk; this is for a process that is killed in between."""
 INBOX_KEPT_S = 1_209_600
 """Two weeks, the longest that SQS keeps a message."""
 VISIBILITY_TIMES = 6

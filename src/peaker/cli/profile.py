@@ -35,8 +35,8 @@ def command(*, config: str | None, state: Path | None, write: bool, aws: bool, n
     that block and nothing else, and a profile of the same name that is yours is refused. The address in the block is
     today's: set functions.invoke_listen to a fixed port if it is to last.
 
-    With --aws the lines lead all of the shell's calls to what stands in for AWS, as the app's own are; they are for that
-    shell alone and are not written to files.
+    With --aws the lines lead all of the shell's calls to what stands in for AWS, as the app's own are; they are for
+    that shell alone and are not written to files.
 
     \b
     Examples:
@@ -76,12 +76,14 @@ def export_lines(state: StateDirectory) -> list[str]:
 
 def _show_aws(state: StateDirectory, *, as_json: bool) -> None:
     from peaker.engines.local.aws_environment import stand_in_of_run
+    from peaker.stand_in_variables import elsewhere
 
     given = stand_in_of_run(state)
     if as_json:
         present.data(given)
     else:
-        present.out("\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(given.items())))
+        exported = [f"export {name}={shlex.quote(value)}" for name, value in sorted(given.items())]
+        present.out("\n".join([f"unset {' '.join(sorted(elsewhere(os.environ)))}", *exported]))
 
 
 def _found(state: StateDirectory) -> dict[str, Any]:

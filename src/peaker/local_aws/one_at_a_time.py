@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import re
+import select
+import socket
 import tempfile
 import threading
 import time
@@ -92,6 +94,9 @@ class OneAtATime:
         began_s = time.monotonic()
         wait_s = call.wait_s
         while True:
+            if _is_gone(environ):
+                # Whoever is given a message must be there to take it: else it is invisible for nothing.
+                return _refused("408 Request Timeout", "nobody waits any more")
             seen = self._version(call.watched)
             environ["CONTENT_LENGTH"] = str(len(call.body))
             answer = self._call(dict(environ), BytesIO(call.body))
@@ -164,6 +169,19 @@ def _refusal(environ: Environ) -> _Answer | None:
 
 def _refused(status: str, why: str) -> _Answer:
     return _Answer(status, [("Content-Type", "text/plain; charset=utf-8")], f"{why}.\n".encode())
+
+
+def _is_gone(environ: Environ) -> bool:
+    """The client has hung up: its socket is at its end, and a client that waits for an answer sends nothing more."""
+    connection: socket.socket | None = environ.get("werkzeug.socket")
+    if connection is None:
+        return False
+    looking = select.poll()
+    looking.register(connection, select.POLLIN)
+    try:
+        return bool(looking.poll(0)) and not connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 def _headers(environ: Environ) -> dict[str, str]:

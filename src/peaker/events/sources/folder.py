@@ -186,11 +186,11 @@ def _settled_s(path: str, written: Written) -> float:
     return BEGUN_S if path in written.begun else SETTLED_S
 
 
-def files_below(root: Path) -> dict[str, Seen]:
+def files_below(root: Path, *, files_max: int = FILES_MAX) -> dict[str, Seen]:
     """Regular files by their path below `root`, with / between folders; those whose names begin with a dot left out.
 
     Raises:
-        TooManyFiles: there are more than FILES_MAX.
+        TooManyFiles: there are more than `files_max`.
         OSError: the folder cannot be read.
     """
     found: dict[str, Seen] = {}
@@ -210,8 +210,8 @@ def files_below(root: Path) -> dict[str, Seen]:
         except FileNotFoundError:
             if folder == root:
                 raise
-        if len(found) > FILES_MAX:
-            raise TooManyFiles(f"it holds more than {FILES_MAX:,} files.", where=str(root))
+        if len(found) > files_max:
+            raise TooManyFiles(f"it holds more than {files_max:,} files.", where=str(root))
     return found
 
 

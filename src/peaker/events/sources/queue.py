@@ -35,7 +35,8 @@ BATCH_BYTES_MAX = 6 * 1024 * 1024 - 64 * 1024
 """Lambda's limit for an event, with room for what stands around the records."""
 AGAIN_S_FIRST = 0.1
 AGAIN_S_MAX = 10.0
-MARGIN_S = 1.0
+MARGIN_S_MAX = 1.0
+MARGIN_SHARE = 0.1
 """A batch is not tried again in the last moment before its messages come back by themselves."""
 
 _logger = logging.getLogger("peaker.events.sources")
@@ -144,7 +145,8 @@ class QueueSource(Source):
     async def _run(self, batch: Batch) -> None:
         """One batch, to its end."""
         assert self._queue is not None
-        if asyncio.get_running_loop().time() > batch.back_s - MARGIN_S:
+        usable_s = batch.back_s - min(MARGIN_S_MAX, MARGIN_SHARE * self._queue.visibility_timeout_s)
+        if asyncio.get_running_loop().time() > usable_s:
             return  # It waited for room for so long that others may have its messages by now.
         records = [sqs.record_of(message, self._queue.arn) for message in batch.received]
         call = Call(
@@ -153,7 +155,7 @@ class QueueSource(Source):
             request_id=str(uuid.uuid4()),
             timeout_s=self._spec.timeout_s,
         )
-        ran = await self._invoke(call, until_s=batch.back_s - MARGIN_S)
+        ran = await self._invoke(call, until_s=usable_s)
         failed = self._failed(ran, [message["MessageId"] for message in batch.received])
         done = [message["ReceiptHandle"] for message in batch.received if message["MessageId"] not in failed]
         if failed:
