@@ -68,7 +68,7 @@ class CostBound:
 
         def need(servers: int) -> float:
             missing = sum(steps * max(0, theirs - min(servers, ours)) for steps, ours, theirs in gaps)
-            return servers - break_even + economics.price_ratio * missing
+            return servers - break_even + economics.price_ratio * missing + self._reserve(servers, seen, economics)
 
         near, far = break_even, wanted
         if far == near or need(far) <= slack:
@@ -79,6 +79,18 @@ class CostBound:
             near, far = (middle, far) if need(middle) <= slack else (near, middle)
         self._own.order(near, start_s)
         return near
+
+    def _reserve(self, servers: int, seen: Seen, economics: Economics) -> float:
+        """What a step away from break-even's number costs if it is to last for another start-up time.
+
+        Without it the bound would often take back at once what was just decided.
+        """
+        apart, apart_now = servers - self._even.servers, seen.servers - self._even.servers
+        if apart > max(0, apart_now):
+            return float(apart * economics.start_steps)
+        if apart < min(0, apart_now):
+            return -apart * economics.price_ratio * economics.start_steps
+        return 0.0
 
     def _gaps(self, economics: Economics) -> list[tuple[int, float, int]]:
         """Runs of steps in which nothing gets ready: how many steps, and the servers of both fleets.

@@ -8,6 +8,7 @@ number of servers is the sum over bands of what the band's leader wants there.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from operator import add
@@ -31,9 +32,12 @@ def band_after(low: int) -> int:
 
 
 class Leader:
-    """Costs of `policies` policies; the first leads as long as none has been cheaper."""
+    """Costs of `policies` policies; the first leads as long as none has been cheaper.
 
-    def __init__(self, policies: int, look_s: float) -> None:
+    Who leads is asked once in the time of a start, of which `start_cost_s` is the cost in seconds of a server.
+    """
+
+    def __init__(self, policies: int, start_cost_s: float) -> None:
         self._paid, self._ready = [0] * policies, [0] * policies
         self._coming: dict[int, list[list[float]]] = {}
         self._edges = [0]
@@ -41,7 +45,7 @@ class Leader:
         self._leads: list[int] = []
         self._weight = 1.0
         self._clock_s = self._looked_s = 0.0
-        self._look_s = look_s
+        self._start_cost_s = start_cost_s
 
     def follow(self, wanted: Sequence[int], economics: Economics) -> int:
         """Each policy sets its servers; gives the number by the leaders."""
@@ -102,9 +106,15 @@ class Leader:
         if self._weight > _WEIGHT_MAX:
             self._costs = [[cost / self._weight for cost in costs] for costs in self._costs]
             self._weight = 1.0
-        if self._clock_s - self._looked_s >= self._look_s - _ROUNDING_S:
+        if self._clock_s - self._looked_s >= self._start_cost_s - _ROUNDING_S:
             self._looked_s = self._clock_s
-            self._leads = [costs.index(min(costs)) for costs in self._costs]
+            self._leads = list(map(self._best, self._costs, self._leads, itertools.pairwise(self._edges)))
+
+    def _best(self, costs: list[float], leads: int, band: tuple[int, int]) -> int:
+        """The cheapest, if what it is cheaper by pays for starting the band's servers anew; else who leads."""
+        best = costs.index(min(costs))
+        change = self._weight * self._start_cost_s * (band[1] - band[0])
+        return best if costs[best] < costs[leads] - change else leads
 
     def _order(self, policy: int, more: int, due_s: float) -> None:
         self._paid[policy] += more

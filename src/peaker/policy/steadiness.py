@@ -2,7 +2,7 @@
 
 A reversal is a change of the number of servers against the direction of the one before. It is held back until a
 start-up time has passed since the last one. Load that has really changed is not noise: servers are added at once where
-demand is above all of the last eight start-up times by more than half of the range it had in them.
+demand is above all of the last eight start-up times, or half an hour, by more than the range it had in them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from peaker.policy import saved
 from peaker.policy.windows import TrailingMax
 
 STARTS_BACK = 8
-BEYOND_RANGE = 0.5
+BACK_S_MIN = 1800.0
+BEYOND_RANGE = 1.0
 
 _LOW = 1e9
 """The lowest is the highest of what is missing to this."""
@@ -25,8 +26,8 @@ class Steadiness:
 
     def __init__(self, start_s: float, step_s: float) -> None:
         self._start_s = start_s
-        self._highest = TrailingMax(STARTS_BACK * start_s, step_s)
-        self._lowest = TrailingMax(STARTS_BACK * start_s, step_s)
+        back_s = max(BACK_S_MIN, STARTS_BACK * start_s)
+        self._highest, self._lowest = TrailingMax(back_s, step_s), TrailingMax(back_s, step_s)
         self._range = (0.0, 0.0)
         self._is_new_load = False
         self._direction = 0
