@@ -17,9 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from peaker.aws_section import AwsSection
 from peaker.errors import SettingsError
 from peaker.event_sections import EventsSection
-from peaker.local_aws_section import ENDPOINT, LocalAwsSection
+from peaker.local_aws_section import LocalAwsSection
 from peaker.section_reader import Auto, Source, build_section, check_value, repeated, setting, suggestion
 from peaker.setting_checks import (
     ADDRESS,
@@ -161,18 +162,6 @@ class FunctionsSection:
     )
     endpoint: str = setting("", "Where its Invoke API is; absent: that of the region of arn.", INVOKE_ENDPOINT)
     connections_warm: int = setting(4, "TLS connections to it that each worker opens ahead of need.", between(0, 1000))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwsSection:
-    """Where on AWS."""
-
-    region: str = setting("us-east-1", "Region that everything is priced in and deployed to.")
-    endpoint: str = setting(
-        "",
-        "What app and functions take for AWS, and sources read from: local, or an address; `--aws` sets it.",
-        ENDPOINT,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ import pytest
 from peaker.meter.bill import Bill, Ran, Used, bill
 from peaker.meter.function_usage import Architecture
 from peaker.meter.price import prices_of
-from peaker.settings import AwsSection, ServersSection, Settings
+from peaker.aws_section import AwsSection
+from peaker.settings import ServersSection, Settings
 
 PRICES = prices_of(Settings())
 """us-east-1, c7g.large at $0.0725 an hour, $0.20 a million requests, $0.0000133334 a GB-s on arm64."""
