@@ -58,7 +58,7 @@ SENDERS = 16
 FAILS_EVERY = 97
 """One event in so many fails whenever it runs, and has to become a dead letter."""
 
-FOUND_S_MAX = 30.0
+FOUND_S_MAX = 90.0
 TARGETS = ("events", "host", "instance", "zygote", "worker", "supervisor", "control")
 
 
@@ -68,15 +68,28 @@ class Story:
 
     accepted: dict[int, str] = field(default_factory=dict)
     """The number of each event that was answered 202, with its request id."""
-    unanswered: set[str] = field(default_factory=set)
-    """Ids that were sent without an answer: they may or may not have been accepted."""
     killed: Counter[str] = field(default_factory=Counter)
+    kill: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def note_kill(self, target: str) -> None:
+        async with self.kill:
+            self.killed[target] += 1
+            self.kill.notify_all()
+
+    async def kills(self, count: int) -> None:
+        """Until there were so many."""
+        async with self.kill:
+            await self.kill.wait_for(lambda: self.killed.total() >= count)
 
 
 class Sender:
-    """Sends events to the function host as a client does, each again under its id until it is answered."""
+    """Sends events to the function host as a client does, each again under its id until it is answered.
 
-    def __init__(self, run: PeakerRun, story: Story, events: int) -> None:
+    They are spread over the time of the kills: after each so many may have been sent.
+    """
+
+    def __init__(self, run: PeakerRun, story: Story, events: int, kills: int) -> None:
+        self._events_per_kill = events / kills
         self._pool = http1.Pool(http1.Address(unix=run.state.invoke_socket), connections_max=SENDERS)
         self._story = story
         self._numbers = iter(range(events))
@@ -89,6 +102,7 @@ class Sender:
         for number in self._numbers:
             fails = {"fails": True} if number % FAILS_EVERY == 5 else {}
             payload = json.dumps({"n": number, **fails}).encode()
+            await self._story.kills(int(number / self._events_per_kill) - 1)
             await self._send(number, payload)
 
     async def _send(self, number: int, payload: bytes) -> None:
@@ -141,12 +155,12 @@ async def kill_one(run: PeakerRun, target: str, chance: random.Random) -> None:
 
 
 async def kill_at_random(run: PeakerRun, story: Story, kills: int, chance: random.Random, pause_s: float) -> None:
-    targets = [TARGETS[number % len(TARGETS)] for number in range(kills)]
-    chance.shuffle(targets)
-    for target in targets:
+    # Each once, in a new order each time: what dies twice in a row is started again with growing pauses.
+    targets = [target for _ in range(-(-kills // len(TARGETS))) for target in chance.sample(TARGETS, len(TARGETS))]
+    for target in targets[:kills]:
         await asyncio.sleep(chance.uniform(0.2, 1.0) * pause_s)
         await kill_one(run, target, chance)
-        story.killed[target] += 1
+        await story.note_kill(target)
 
 
 async def settled(run: PeakerRun, timeout_s: float) -> dict[str, Any]:
@@ -193,7 +207,8 @@ def tell_story(directory: Path, events: int, kills: int, seed: int, *, pause_s: 
     story, chance = Story(), random.Random(seed)
 
     async def send_and_kill(run: PeakerRun) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        await asyncio.gather(Sender(run, story, events).send_all(), kill_at_random(run, story, kills, chance, pause_s))
+        sending = Sender(run, story, events, kills).send_all()
+        await asyncio.gather(sending, kill_at_random(run, story, kills, chance, pause_s))
         return await settled(run, timeout_s), await dead_letters(run)
 
     with PeakerRun(directory) as run:

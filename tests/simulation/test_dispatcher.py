@@ -335,6 +335,23 @@ def test_a_long_run_keeps_its_lease_by_its_heartbeat() -> None:
     in_world(test, slow, lease_s=3.0)
 
 
+def test_a_machine_that_slept_longer_than_a_lease_does_not_run_the_event_a_second_time_beside_the_first() -> None:
+    async def slow(_: Call) -> Ran:
+        await asyncio.sleep(10)
+        return FINE
+
+    async def test(world: World) -> None:
+        await world.put("e1")
+        await asyncio.sleep(1)
+        world.clock.set_calendar(3600)  # The lid was closed for an hour.
+        await world.put("e2")  # Something wakes the dispatcher before the next heartbeat.
+        await asyncio.sleep(60)
+        assert world.ids == ["e1", "e2"]
+        assert (world.tally.finished, world.tally.late) == (2, 0)
+
+    in_world(test, slow, lease_s=30.0)
+
+
 def test_a_drain_lets_runs_end_and_starts_no_other() -> None:
     async def main() -> None:
         world = World(takes_a_second, concurrency_max=1)

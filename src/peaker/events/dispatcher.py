@@ -17,7 +17,7 @@ from peaker.clock import Clock
 from peaker.errors import QueueUnavailable
 from peaker.events.invoking import ANSWER_MARGIN_S, INSTANCE_WAIT_S_MAX, Invoke, Ran
 from peaker.events.lanes import FunctionLanes
-from peaker.events.queue import Line, Outcome, Queue
+from peaker.events.queue import Lease, Line, Outcome, Queue
 from peaker.events.runs import Run, Runs
 from peaker.policy.dispatch import (
     BATCH_BYTES_MAX,
@@ -62,7 +62,7 @@ class Dispatcher:
         self._lanes = lanes
         self._lease_s = lease_s
         self._clock = clock
-        self._held: set[Run] = set()
+        self._by_id: dict[str, Run] = {}
         self._in_lane: Counter[Lane] = Counter()
         self._in_function: Counter[str] = Counter()
         self._brakes: dict[Lane, int] = {}
@@ -190,10 +190,11 @@ class Dispatcher:
                 source=source,
                 bytes_max=BATCH_BYTES_MAX if lane.batch_size else None,
             )
-            groups = [list(leases)] if lane.batch_size else [[lease] for lease in leases]
+            fresh = [lease for lease in leases if not self._is_held(lease)]
+            groups = [fresh] if lane.batch_size else [[lease] for lease in fresh]
             for group in groups:
                 if group:
-                    self._begin(Run(lane, group, self._over_s(lane), (function, source), len(group)))
+                    self._begin(Run(lane, group, self._over_s(lane), (function, source)))
             begun += len(leases)
             if lane.batch_size or len(leases) < at_most:
                 # What is left (another batch, a retry that comes later) is seen when all lines are looked at.
@@ -204,6 +205,17 @@ class Dispatcher:
                 return
             if begun >= LEASED_AT_ONCE_MAX:
                 return  # Others have their turn.
+
+    def _is_held(self, lease: Lease) -> bool:
+        """It is running here: its lease ran out while this process (or the whole machine) stood still.
+
+        The run that is under way goes on under the new lease, so that the event does not run twice at once.
+        """
+        run = self._by_id.get(lease.event.id)
+        if run is None:
+            return False
+        run.leases[:] = [lease if held.event.id == lease.event.id else held for held in run.leases]
+        return True
 
     def _over_s(self, lane: Lane) -> float:
         return self._clock.now_s() + INSTANCE_WAIT_S_MAX + lane.timeout_s + ANSWER_MARGIN_S
@@ -234,16 +246,15 @@ class Dispatcher:
     def _begin(self, run: Run) -> None:
         self._in_lane[run.lane] += 1
         self._in_function[run.lane.function] += 1
-        self._held.add(run)
-        self._leased[run.line] += run.events
+        self._by_id.update(dict.fromkeys(run.ids, run))
+        self._leased[run.line] += len(run.ids)
         task = asyncio.get_running_loop().create_task(self._run(run))
         self._tasks[task] = run
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         run = self._tasks.pop(task)
-        self._held.discard(run)
-        self._leased[run.line] -= run.events
+        self._leased[run.line] -= len(run.ids)
         if not task.cancelled() and (error := task.exception()) is not None:
             # The event's lease runs out, and it is run again: a mistake of this process loses none.
             _logger.error("a run for %s went wrong here", run.lane.function, exc_info=error, extra={"action": "event"})
@@ -257,6 +268,8 @@ class Dispatcher:
             # The instance is free from here on; writing down how it went is no reason for another to wait.
             self._in_lane[run.lane] -= 1
             self._in_function[run.lane.function] -= 1
+            for known in run.ids:
+                self._by_id.pop(known, None)
             self._queue.woken.set()
         assert run.ran is not None
         self._learn(run.lane, run.ran)
@@ -285,7 +298,7 @@ class Dispatcher:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / 3)
-            leases = [lease for run in self._held for lease in run.leases]
+            leases = [lease for run in self._tasks.values() for lease in run.leases]
             for start in range(0, len(leases), EXTENDED_AT_ONCE_MAX):
                 try:
                     await self._queue.extend(leases[start : start + EXTENDED_AT_ONCE_MAX], self._lease_s)

@@ -21,6 +21,9 @@ REQUESTS_IN_FLIGHT_MAX = 2_000
 
 CONNECTIONS_MAX = 256
 
+READ_S_MAX = 5.0
+"""At the end, for those who are slow to read their answers."""
+
 _logger = logging.getLogger("peaker.events.intake")
 
 Question = Callable[[dict[str, Any]], Awaitable[tuple[dict[str, Any], bytes]]]
@@ -52,8 +55,8 @@ class Intake:
             self._server.close()
         for connection in self._connections:
             connection.pause_reading()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=READ_S_MAX)
         for connection in tuple(self._connections):
             connection.close()
 

@@ -12,12 +12,14 @@ import asyncio
 import logging
 import os
 import random
+import resource
 import signal
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from peaker.app import environment
+from peaker.app import environment, functions
 from peaker.clock import Clock, SystemClock
 from peaker.control_socket import ControlServer, Status
 from peaker.errors import PeakerError
@@ -43,6 +45,8 @@ from peaker.unix_socket import UnixListener
 from peaker.wire.function_names import LATEST
 
 EXIT_CUT_SHORT = 1
+DESCRIPTORS_BESIDE = 1_024
+"""Connections of the intake and of sources, the queue's files, and others."""
 
 _logger = logging.getLogger("peaker.events")
 
@@ -192,6 +196,24 @@ async def _first(stop: asyncio.Event, *work: asyncio.Future[Any]) -> None:
             each.result()
 
 
+def _allow_descriptors(settings: Settings) -> None:
+    """Room for a connection for each run; the usual soft limit of 1,024 is there for `select` alone."""
+    wanted = sum(spec.concurrency_max for spec in functions(settings)) + DESCRIPTORS_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+        )
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(
@@ -203,7 +225,8 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(format="peaker events: %(message)s", level=logging.INFO)
     state = StateDirectory(given.state.absolute())
     try:
-        code = asyncio.run(_run(state, given.generation))
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            code = runner.run(_run(state, given.generation))
     except PeakerError as error:
         _logger.error("%s", error)  # noqa: TRY400 - the sentence is for a person
         raise SystemExit(error.exit_code) from None
@@ -212,6 +235,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 async def _run(state: StateDirectory, generation: int) -> int:
     settings = Settings.from_json(state.settings_of(generation).read_text(encoding="utf-8"))
+    _allow_descriptors(settings)
     return await Events(state, generation, settings, SystemClock()).run()
 
 

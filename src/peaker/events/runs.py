@@ -42,16 +42,20 @@ _OUTCOMES = {
 class Run:
     """What is held for one run; `until_s` (monotonic) is when the function's time is over at the latest.
 
-    `line` is function and source, `events` how many were leased; `leases` are those of them that are to be run.
+    `line` is function and source, `ids` those of all events that were leased; `leases` of those that are to be run.
     """
 
     lane: Lane
     leases: list[Lease]
     until_s: float
     line: tuple[str, str]
-    events: int
     request_id: str = ""
-    ran: Ran | None = field(default=None)
+    ran: Ran | None = None
+    ids: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Before any of them is found to be too old."""
+        self.ids = tuple(lease.event.id for lease in self.leases)
 
 
 class Runs:
