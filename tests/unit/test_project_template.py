@@ -236,3 +236,38 @@ def test_without_pyyaml_the_template_is_named_with_what_to_install(tmp_path: Pat
 
     assert "template.yaml was not read" in done.stdout
     assert "pip install 'peaker[sam]'" in done.stdout
+
+
+SCHEDULED = """\
+Resources:
+  Nightly:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: hello-world/
+      Handler: app.lambda_handler
+      Runtime: python3.12
+      Events:
+        Old: {Type: Schedule, Properties: {Schedule: "rate(5 minutes)"}}
+        New:
+          Type: ScheduleV2
+          Properties:
+            ScheduleExpression: cron(0 7 ? * MON-FRI *)
+            ScheduleExpressionTimezone: Europe/Berlin
+            Input: '{"kind": "daily"}'
+        Paused: {Type: Schedule, Properties: {Schedule: "rate(1 day)", Enabled: false}}
+        Later: {Type: Schedule, Properties: {Schedule: !Ref Beat}}
+        Wrong: {Type: Schedule, Properties: {Schedule: "rate(5 fortnights)"}}
+"""
+
+
+def test_schedules_that_are_known_are_carried_over_and_others_are_said(tmp_path: Path) -> None:
+    found = project(tmp_path, SCHEDULED)
+    nightly = function(found, "Nightly")
+    (tmp_path / "peaker.toml").write_text(draft(found, Answers(app=None, spill=False)), encoding="utf-8")
+    triggers = load_settings(tmp_path / "peaker.toml").function[0].on
+
+    assert [(one.schedule, one.timezone, one.input) for one in triggers] == [
+        ("rate(5 minutes)", "UTC", ""),
+        ("cron(0 7 ? * MON-FRI *)", "Europe/Berlin", '{"kind": "daily"}'),
+    ]
+    assert [note.split(":")[0] for note in nightly.notes] == ["event Paused", "event Later", "event Wrong"]

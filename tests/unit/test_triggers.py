@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from peaker.cli.check import command as check
 from peaker.errors import SettingsError
 from peaker.object_pattern import ObjectPattern
 from peaker.settings import Settings, load_settings
@@ -223,3 +225,18 @@ def test_a_pattern_means_keys_by_prefix_and_suffix() -> None:
     ]
     assert ObjectPattern.parse("uploads").matches("anything at all")
     assert ObjectPattern.parse("uploads/in/").matches("in/a")
+
+
+def test_check_shows_what_starts_a_function_and_when_it_is_next(tmp_path: Path) -> None:
+    loaded(
+        tmp_path,
+        FUNCTION
+        + '[[function.on]]\nschedule = "cron(0 7 1 1 ? 2199)"\ntimezone = "Europe/Berlin"\n'
+        + '[[function.on]]\nschedule = "at(2001-01-01T00:00:00)"\n[[function.on]]\nschedule = "rate(1 day)"\n'
+        + '[[function.on]]\nqueue = "orders"\n',
+    )
+    shown = CliRunner().invoke(check, ["--config", str(tmp_path / "peaker.toml"), "--no-import"]).output
+
+    assert "    on schedule cron(0 7 1 1 ? 2199) in Europe/Berlin: next 2199-01-01T07:00+01:00\n" in shown
+    assert "    on schedule at(2001-01-01T00:00:00) in UTC: no moment is left\n" in shown
+    assert "    on schedule rate(1 day)\n    on queue orders\n" in shown

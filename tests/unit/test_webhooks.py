@@ -8,11 +8,13 @@ import hashlib
 import hmac
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
+from peaker.app import load_web
 from peaker.asgi import Message, Receive, Scope, Send
 from peaker.clock import VirtualClock
 from peaker.errors import QueueFull, QueueUnavailable
@@ -21,7 +23,7 @@ from peaker.messages import Event
 from peaker.policy.placement import Placement, make_rules, rule_for
 from peaker.policy.webhook_signature import why_not_genuine
 from peaker.servers.webhooks import Webhooks, hooks_of
-from peaker.settings import FunctionSection, RouteSection, Settings
+from peaker.settings import NO_WEB_APP, FunctionSection, RouteSection, Settings, load_settings
 from peaker.triggers import TriggerSection
 
 NOW_S = 1_900_000_000.0
@@ -305,3 +307,34 @@ def test_a_webhook_never_leaves_the_servers_whatever_its_path_is_declared() -> N
     rule = rules[rule_for(rules, "/hooks/stripe")]
     assert (rule.placement, rule.why) == (Placement.SERVERS, "webhook, kept as an event of f")
     assert rules[rule_for(rules, "/hooks/other")].why.startswith("declared in")
+
+
+def test_a_project_of_webhooks_alone_has_an_app_that_finds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "peaker.toml"
+    path.write_text('[[function]]\nname = "f"\nhandler = "a:b"\n[[function.on]]\nhttp = "/h"\nsignature = "none"\n')
+    settings = load_settings(path)
+    sent: list[Message] = []
+    coming: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+    async def receive() -> Message:
+        return coming.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def asked() -> None:
+        app = load_web(settings)
+        for kind in ("lifespan", "http", "websocket"):
+            await app({"type": kind}, receive, send)
+
+    asyncio.run(asked())
+    assert settings.app.web == NO_WEB_APP
+    assert [message["type"] for message in sent] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+        "http.response.start",
+        "http.response.body",
+        "websocket.close",
+    ]
+    assert sent[2]["status"] == 404
+    assert Settings.from_json(settings.to_json()) == settings

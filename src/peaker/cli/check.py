@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from datetime import datetime
 from typing import Any
 
 import click
@@ -12,16 +13,21 @@ from peaker.app import FunctionSpec, environment, find_settings, functions, work
 from peaker.cli import present
 from peaker.cli.importing import import_all
 from peaker.cli.options import json_option, settings_options
+from peaker.clock import SystemClock
 from peaker.errors import SettingsError
 from peaker.functions.command import BOOTSTRAP, resolve_command
 from peaker.functions.function_environment import function_environment
 from peaker.functions.layers import check_layers
+from peaker.local_time import zone_of
 from peaker.meter.price import prices_of
 from peaker.policy.consistency import check_consistency
 from peaker.policy.placement import explain
 from peaker.policy.resources import check_resources
+from peaker.policy.schedule import Schedule, next_after
+from peaker.schedule_expression import Rate, parse_expression
 from peaker.secret_values import read_secrets
 from peaker.settings import Settings
+from peaker.triggers import TriggerSection
 
 
 @click.command("check")
@@ -82,6 +88,7 @@ def check_programs(settings: Settings) -> None:
 
 def _found(settings: Settings) -> dict[str, Any]:
     servers = settings.servers
+    triggers = {function.name: [_trigger(trigger) for trigger in function.on] for function in settings.function}
     return {
         "app": settings.app.name,
         "stage": settings.stage,
@@ -95,7 +102,7 @@ def _found(settings: Settings) -> dict[str, Any]:
         "secrets": sorted(settings.secrets),
         "functions": [
             {"name": spec.name, "target": _what_runs(spec), "memory_mb": spec.memory_mb, "timeout_s": spec.timeout_s,
-             "concurrency_max": spec.concurrency_max}
+             "concurrency_max": spec.concurrency_max, "on": triggers.get(spec.name, [])}
             for spec in functions(settings)
             if not spec.web or settings.app.spill
         ],
@@ -104,6 +111,26 @@ def _found(settings: Settings) -> dict[str, Any]:
             for line in (explain(settings) if settings.app.web else ())
         ],
     }  # fmt: skip
+
+
+def _trigger(trigger: TriggerSection) -> dict[str, Any]:
+    """What starts a function; of a time of day also when that is next, None where no moment is left."""
+    kind = trigger.kind.value
+    found: dict[str, Any] = {"kind": kind, "what": getattr(trigger, kind)}
+    zone = zone_of(trigger.timezone)
+    if not trigger.schedule or zone is None or isinstance(expression := parse_expression(trigger.schedule), Rate):
+        return found  # The beat of a rate begins when it is first seen.
+    next_s = next_after(Schedule(expression, zone), SystemClock().epoch_s())
+    shown = None if next_s is None else datetime.fromtimestamp(next_s, zone).isoformat(timespec="minutes")
+    return {**found, "timezone": trigger.timezone, "next": shown}
+
+
+def _trigger_line(trigger: dict[str, Any]) -> str:
+    line = f"    on {trigger['kind']} {trigger['what']}"
+    if "next" not in trigger:
+        return line
+    when = f"next {trigger['next']}" if trigger["next"] else "no moment is left"
+    return f"{line} in {trigger['timezone']}: {when}"
 
 
 def servers_line(servers: dict[str, Any], *, has_web: bool) -> str:
@@ -126,11 +153,12 @@ def _text(found: dict[str, Any], *, imported: bool) -> str:
         f"{found['app']}{stage}: the settings are right" + (f"; {ran}" if imported else ""),
         servers_line(servers, has_web=found["has_web"]),
     ]
-    lines += [
-        f"  function {function['name']}: {function['target']}, {function['memory_mb']} MB, "
-        f"{function['timeout_s']:g} s, at most {function['concurrency_max']} instances"
-        for function in found["functions"]
-    ]
+    for function in found["functions"]:
+        lines.append(
+            f"  function {function['name']}: {function['target']}, {function['memory_mb']} MB, "
+            f"{function['timeout_s']:g} s, at most {function['concurrency_max']} instances"
+        )
+        lines += [_trigger_line(trigger) for trigger in function["on"]]
     if found["secrets"]:
         lines.append(f"  secrets, all there: {', '.join(found['secrets'])}")
     if not found["routes"]:

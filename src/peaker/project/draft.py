@@ -204,6 +204,8 @@ def _declared(project: Project) -> list[str]:
         lines += [f"# {one_line(note)}" for note in function.notes]
         if function.env:
             lines += ["[function.env]", *(f"{name} = {quoted(value)}" for name, value in function.env)]
+        for trigger in function.triggers:
+            lines += ["[[function.on]]", *(f"{name} = {quoted(text)}" for name, text in trigger)]
         lines.append("")
     return lines[:-1]
 

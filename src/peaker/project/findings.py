@@ -82,6 +82,8 @@ class Function:
     layers: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     import_root: str = ""
+    triggers: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """What starts it: keys and texts of one `[[function.on]]` each."""
     notes: tuple[str, ...] = ()
 
 

@@ -12,6 +12,7 @@ from peaker.project.code import Code
 from peaker.project.findings import Function, Template
 from peaker.project.handlers import function_name, mangum_line
 from peaker.project.module import Module
+from peaker.project.sam_events import schedule_of
 from peaker.project.template_text import Intrinsic, template_document
 
 _SAM, _PLAIN = "AWS::Serverless::Function", "AWS::Lambda::Function"
@@ -89,6 +90,7 @@ def _function(logical: str, resource: Table, defaults: Table, code: Code, names:
         buffer=_number(provisioned, "ProvisionedConcurrentExecutions", 1, 10_000),
         env=env,
         import_root=code.import_root(module),
+        triggers=tuple(trigger for event in _table(said.get("Events")).values() if (trigger := schedule_of(event))),
         notes=tuple(notes),
     )
 
@@ -151,6 +153,8 @@ def _variables(table: Table, place: str, notes: list[str]) -> Iterator[tuple[str
 
 def _left_behind(said: Table, own: Table) -> Iterator[str]:
     for name, event in _table(said.get("Events")).items():
+        if schedule_of(event):
+            continue
         properties = _table(_table(event).get("Properties"))
         details = [
             str(properties[key])
@@ -158,7 +162,7 @@ def _left_behind(said: Table, own: Table) -> Iterator[str]:
             if isinstance(properties.get(key), (str, int))
         ]
         kind = _table(event).get("Type", "event")
-        yield f"event {name}: {' '.join([str(kind), *details])}; invoke it with `peaker invoke` or boto3"
+        yield f"event {name}: {' '.join([str(kind), *details])}; see [[function.on]]"
     for layer in said.get("Layers", []) if isinstance(said.get("Layers"), list) else []:
         yield f"layer {layer.text if isinstance(layer, Intrinsic) else layer}: name its folder in layers"
     for key in ("MemorySize", "Timeout", "ReservedConcurrentExecutions"):

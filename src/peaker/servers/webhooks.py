@@ -82,12 +82,14 @@ class Webhooks:
         self._clock = clock
         self._chance = chance
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a webhook, or hand on."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer a webhook, or hand on; the app's own requests pay for one look into a table."""
         by_method = self._hooks.get(scope["path"]) if scope["type"] == "http" else None
         if by_method is None:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
+        return self._take(by_method, scope, receive, send)
+
+    async def _take(self, by_method: Mapping[str, Hook], scope: Scope, receive: Receive, send: Send) -> None:
         response = await self._answer(by_method, scope, receive)
         if response is not None:
             await send({"type": "http.response.start", "status": response.status, "headers": list(response.headers)})
