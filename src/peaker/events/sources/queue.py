@@ -73,8 +73,9 @@ class QueueSource(Source):
         self._whole: list[Batch] = []
 
     def describe(self) -> dict[str, Any]:
-        """As every source, and how many batches run."""
-        return {**super().describe(), "function": self._spec.name, "running": len(self._running)}
+        """As every source, how many batches run, and how many messages have been received and not begun."""
+        held = len(self._filling) + sum(len(batch.received) for batch in self._whole)
+        return {**super().describe(), "function": self._spec.name, "running": len(self._running), "held": held}
 
     async def join(self) -> None:
         """Find the queue, or make it. Raises VisibilityTooShort, as Lambda refuses such an event source mapping."""
