@@ -16,6 +16,7 @@ from cronsim import CronSim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from peaker.clock import VirtualClock
 from peaker.policy.schedule import CLOCK_BACK_S_MAX, LATE_S_MAX, Due, Schedule, decide, moments_after, next_after
 from peaker.schedule_expression import parse_expression
 
@@ -92,12 +93,37 @@ def of_aws_croniter(fields: str, begin: datetime, end: datetime) -> list[datetim
     return [each for each in found if each < end]
 
 
+def run_for(text: str, begin: datetime, end: datetime) -> list[datetime]:
+    """What is run for on a clock that is set to each next moment in turn, as the events process decides it."""
+    asked, clock = schedule(text), VirtualClock(epoch_s=begin.timestamp() - 1)
+    anchor_s = done_s = clock.epoch_s()
+    found = []
+    while True:
+        due = decide(asked, anchor_s=anchor_s, done_s=done_s, now_s=clock.epoch_s(), missed_s_max=0)
+        if due.run_s is not None:
+            found.append(datetime.fromtimestamp(due.run_s, UTC))
+        if due.next_s is None or due.next_s >= end.timestamp():
+            return found
+        done_s = due.done_s
+        clock.advance(due.next_s - clock.epoch_s())
+
+
 @pytest.mark.parametrize("fields", FORMS)
 def test_ten_years_of_a_form_are_those_of_aws_croniter(fields: str) -> None:
     expected = of_aws_croniter(FORMS[fields] or fields, BEGIN, END)
 
     assert expected
     assert moments(f"cron({fields})", BEGIN, END) == expected
+    if len(expected) <= 1000:  # the others decide the same way, only more often
+        assert run_for(f"cron({fields})", BEGIN, END) == expected
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("fields", FORMS)
+def test_ten_years_of_decisions_are_those_of_aws_croniter(fields: str) -> None:
+    expected = of_aws_croniter(FORMS[fields] or fields, BEGIN, END)
+
+    assert run_for(f"cron({fields})", BEGIN, END) == expected
 
 
 @pytest.mark.parametrize("fields", IN_DEBIANS)
