@@ -17,6 +17,7 @@ import botocore.config
 import pytest
 from botocore.exceptions import ClientError
 
+from peaker.event_sections import EventsSection
 from peaker.settings import FunctionSection, FunctionsSection, ServersSection, Settings
 from peaker.testing.hosts import RunningHost
 
@@ -183,6 +184,20 @@ def test_an_event_waits_for_the_process_that_keeps_it_and_is_run_once_when_that_
     assert answers[0]["StatusCode"] == 202
     until(lambda: f"REPORT RequestId: {request_id}" in host.log_text())
     assert host.log_text().count(f"START RequestId: {request_id}") == 1
+
+
+def test_a_full_queue_is_told_as_lambdas_throttle() -> None:
+    made = settings_of(APPS, bad="handlers:misbehave")
+    with RunningHost(dataclasses.replace(made, events=EventsSection(waiting_max=2)), with_events=True) as host:
+        client = client_of(host)
+        slow = {"FunctionName": "bad", "InvocationType": "Event", "Payload": '{"do": "sleep", "s": 1}'}
+        assert [client.invoke(**slow)["StatusCode"] for _ in range(2)] == [202, 202]
+        with pytest.raises(client.exceptions.TooManyRequestsException) as caught:
+            client.invoke(**slow)
+        assert caught.value.response["Reason"] == "FunctionInvocationRateLimitExceeded"
+        assert caught.value.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "5"
+        until(lambda: host.events()["totals"]["finished"] == 2)
+        assert client.invoke(**slow)["StatusCode"] == 202
 
 
 def test_a_trace_begins_at_the_host_and_names_the_function(client: Any) -> None:

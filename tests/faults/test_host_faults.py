@@ -210,10 +210,12 @@ async def test_a_drain_ends_at_its_limit_and_says_that_it_cut_something_short(ho
 
 
 def test_an_orphan_drains(tmp_path: Path) -> None:
-    host = RunningHost(settings_with(servers={"orphan_s_max": 0.3}), state=tmp_path)
+    host = RunningHost(settings_with(servers={"orphan_s_max": 0.3}), state=tmp_path, with_events=True)
     with host:
         assert host.process is not None
+        assert host.events_process is not None
         host.let_go()
+        assert host.events_process.wait(DEADLINE_S) == 0
         assert host.process.wait(DEADLINE_S) == 0
 
 
