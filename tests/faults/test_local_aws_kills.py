@@ -46,6 +46,22 @@ table = "carts"
 queue = "work"
 visibility_timeout_s = 2
 """
+OTHER = """
+[app]
+name = "other"
+
+[env]
+NOTES = "{notes}"
+
+[local_aws]
+buckets = ["others-own"]
+
+[[function]]
+name = "seen"
+handler = "local_aws_light:seen"
+[[function.on]]
+object_created = "others-uploads"
+"""
 
 
 class Watched:
@@ -141,3 +157,23 @@ def test_a_stand_in_that_dies_begins_anew_at_its_address_with_what_is_declared(w
     until(lambda: any(note["record"]["dynamodb"]["Keys"]["id"]["S"] == "after" for note in watched.notes("table")), 30)
     assert "died by SIGKILL" in watched.run.errors
     assert "what is made here is gone when this process ends" in watched.run.errors
+
+
+def test_another_stand_in_is_used_as_it_is_and_what_is_declared_is_made_there(watched: Watched, tmp_path: Path) -> None:
+    """The other stand-in is the one of the module's run."""
+    address = watched.run.command_json("profile", "--aws")["AWS_ENDPOINT_URL"]
+    (tmp_path / "local_aws_light.py").write_bytes((APPS / "local_aws_light.py").read_bytes())
+    (tmp_path / "peaker.toml").write_text(OTHER.format(notes=tmp_path / "notes"))
+    with PeakerRun(tmp_path, "--aws", address) as run:
+        other = Watched(run)
+        assert "aws" not in run.pids()
+        s3 = other.client("s3")
+        assert {"others-own", "others-uploads"} <= {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+        s3.put_object(Bucket="others-uploads", Key="a", Body=b"x")
+        until(lambda: other.keys("others-uploads") == [("ObjectCreated:Put", "a")], 30)
+        assert "memory alone" not in run.errors
+    nobody = PeakerRun(tmp_path, "--aws", "http://127.0.0.1:1")
+    done = nobody.command("run", "--aws", "http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert "http://127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from peaker.app import find_settings, may_leave_servers, worker_count
+from peaker.app import environment, find_settings, may_leave_servers, worker_count
 from peaker.cli import present
 from peaker.cli.check import check_settings
 from peaker.cli.development import Watch, for_development, names, reload_on_save, watched_files
@@ -143,6 +143,8 @@ async def run_until_stopped(chosen: Chosen, settings: Settings, root: Path, *, t
     try:
         if not chosen.dev and not is_anything_running(locked.state):
             await asyncio.to_thread(_import_once, settings)
+        if settings.aws.endpoint.startswith("http"):
+            await _make_declared(settings, locked.state)
         supervisor = await Supervisor.open(
             locked,
             settings,
@@ -154,6 +156,23 @@ async def run_until_stopped(chosen: Chosen, settings: Settings, root: Path, *, t
         await _supervise(supervisor, chosen, root, predecessor)
     finally:
         locked.close()
+
+
+async def _make_declared(settings: Settings, state: StateDirectory) -> None:
+    """In somebody else's stand-in; Peaker's own makes it before it answers anybody."""
+    from peaker.aws_calls.client import AwsClient
+    from peaker.aws_calls.declared import make_declared
+    from peaker.clock import SystemClock
+    from peaker.functions.credentials import load_or_create_key
+    from peaker.stand_in_variables import region_of_stand_in
+
+    region = region_of_stand_in(settings, environment(settings))
+    key = load_or_create_key(state.credentials)
+    client = AwsClient(settings.aws.endpoint, region=region, key=key, clock=SystemClock())
+    try:
+        await make_declared(client, settings)
+    finally:
+        client.close()
 
 
 async def _supervise(supervisor: Supervisor, chosen: Chosen, root: Path, predecessor: Predecessor | None) -> None:
