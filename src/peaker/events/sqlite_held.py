@@ -47,6 +47,9 @@ class Held:
     keys: int = 0
     next_key_s: float = math.inf
     dead_bytes: int = 0
+    no_end_before_s: float = -math.inf
+    """No lease runs out earlier, so that nobody looks through them until then."""
+
     lines: dict[tuple[str, str], Tally] = field(default_factory=dict[tuple[str, str], Tally])
     running: dict[str, Running] = field(default_factory=dict[str, Running])
     finished: deque[int] = field(default_factory=deque[int])
@@ -103,11 +106,12 @@ class Held:
 
     def ran_out(self, function: str, now_s: float) -> list[Running]:
         """Leases of a function that are over."""
-        if not self.running:
+        if now_s < self.no_end_before_s:
             return []
-        return [
-            running for running in self.running.values() if running.until_s <= now_s and running.function == function
-        ]
+        over = [running for running in self.running.values() if running.until_s <= now_s]
+        if not over:
+            self.no_end_before_s = min((running.until_s for running in self.running.values()), default=math.inf)
+        return [running for running in over if running.function == function]
 
     def came(self, function: str, source: str, state: int, size: int, events: int = 1) -> None:
         """Live ones more."""
@@ -122,6 +126,7 @@ class Held:
     def runs(self, running: Running) -> None:
         """It waited and runs."""
         self.running[running.id] = running
+        self.no_end_before_s = min(self.no_end_before_s, running.until_s)
         tally = self.lines[running.function, running.source]
         tally.waiting -= 1
         tally.running += 1
