@@ -118,8 +118,30 @@ def test_a_lease_whose_asker_went_away_is_given_back_whenever_that_was(tmp_path:
             await queue.put([event("a")])
 
     asyncio.run(put())
-    for turns in (0, 1, 2, 3, 4, 8, 32, 128):
+    for turns in (*range(6), 8, 12, 16, 24, 32, 64, 128):
         asyncio.run(leave(turns))
+
+
+def test_a_lease_whose_asker_goes_away_in_the_turn_of_its_answer_is_given_back(tmp_path: Path) -> None:
+    async def leave() -> None:
+        async with opened(tmp_path) as queue:
+            await queue.put([event("a")])
+
+            async def send_away() -> None:
+                await queue.finish([])  # of the same commit, and answered just before
+                asking.cancel()
+
+            sending_away = asyncio.create_task(send_away())
+            asking = asyncio.create_task(queue.lease("f", at_most=1, lease_s=1_000))
+            await asyncio.wait([asking, sending_away])
+            assert asking.cancelled(), "it was sent away too late to prove anything"
+            queue.woken.clear()
+            if not (leases := await queue.lease("f", at_most=1, lease_s=30)):
+                await asyncio.wait_for(queue.woken.wait(), 10)
+                leases = await queue.lease("f", at_most=1, lease_s=30)
+            assert leases[0].attempt == 1
+
+    asyncio.run(leave())
 
 
 def test_tokens_grow_over_restarts(tmp_path: Path) -> None:

@@ -113,7 +113,13 @@ class GroupCommit:
         self._calls.append(call)
         if self._work is None:
             self._work = loop.create_task(self._write_all())
-        answer: Answer = await call.answer
+        try:
+            answer: Answer = await call.answer
+        except asyncio.CancelledError:
+            # Answered and gone away in the same turn of the loop: nobody has heard the answer.
+            if undo is not None and not call.answer.cancelled() and call.answer.exception() is None:
+                undo(call.answer.result())
+            raise
         return answer
 
     async def close(self) -> None:
