@@ -118,3 +118,18 @@ def test_a_schedule_does_not_run_again_because_its_process_was_killed(shop: Peak
 
     assert rate["anchor_s"] == rate["done_s"]
     assert len(events_of_schedule(shop)) == 1
+
+
+@pytest.mark.long
+def test_a_delivery_that_cannot_be_kept_is_asked_for_again_and_known_by_its_id(shop: PeakerRun) -> None:
+    """The events process stands still; whether it has kept the delivery all the same, the second one tells."""
+    pid = shop.pids()["events"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        refused = send(shop, "evt_stopped", "stopped", 7)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert refused == (503, {"message": "the event could not be kept"})
+    assert send(shop, "evt_stopped", "stopped", 7)[0] == 202
+    until(lambda: page(shop)["paid"].get("stopped") == 7, 20)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -117,7 +118,8 @@ class Schedules:
         self._clock = clock
         self._region = region
         self._ended: set[str] = set()
-        self._next_s: dict[str, float | None] = {}
+        self._next_s: dict[str, float] = {}
+        self._looked_s = -math.inf
         self._task: asyncio.Task[None] | None = None
         memory.keep_only(each.key for each in scheduled)
 
@@ -135,8 +137,13 @@ class Schedules:
     def describe(self) -> list[dict[str, Any]]:
         """For people: each schedule and when it is due next, in epoch seconds."""
         return [
-            {"function": each.function, "schedule": each.trigger.schedule, "next_s": self._next_s.get(each.key)}
+            {
+                "function": each.function,
+                "schedule": each.trigger.schedule,
+                "next_s": next_s if next_s < math.inf else None,
+            }
             for each in self._scheduled
+            if (next_s := self._next_s.get(each.key, math.inf))
         ]
 
     async def _run(self) -> None:
@@ -146,24 +153,27 @@ class Schedules:
 
     async def step(self) -> float:
         """Put what is due now; returns after how many seconds to look again."""
-        wait_s, now_s = LOOK_S_MAX, self._clock.epoch_s()
+        now_s = self._clock.epoch_s()
+        is_set_back, self._looked_s = now_s < self._looked_s, now_s
         for each in self._scheduled:
             self._memory.of(each.key, now_s)
         # Where a new schedule begins must be known for good before anything follows from it.
         await self._memory.write()
         for each in self._scheduled:
-            wait_s = min(wait_s, await self._look(each))
+            if is_set_back or self._next_s.get(each.key, now_s) <= now_s:
+                self._next_s[each.key] = await self._look(each)
         await self._memory.write()
-        return wait_s
+        next_s = min(self._next_s.values(), default=math.inf) - self._clock.epoch_s()
+        return max(_LOOK_S_MIN, min(LOOK_S_MAX, next_s))
 
     async def _look(self, each: Scheduled) -> float:
-        now_s = self._clock.epoch_s()
-        progress = self._memory.of(each.key, now_s)
+        """Put what is due of one schedule; returns when to look at it again, infinity for never."""
+        progress = self._memory.of(each.key, self._looked_s)
         due = decide(
             each.schedule,
             anchor_s=progress.anchor_s,
             done_s=progress.done_s,
-            now_s=now_s,
+            now_s=self._looked_s,
             missed_s_max=each.trigger.missed_s_max,
         )
         if due.run_s is not None:
@@ -173,13 +183,10 @@ class Schedules:
                 _logger.warning(
                     "%s of %s: %s", each.trigger.schedule, each.function, error, extra={"action": "schedule"}
                 )
-                return AGAIN_S
+                return self._looked_s + AGAIN_S
         self._tell(each, due.missed, due.lapsed_s, due.next_s)
         self._memory.settle(each.key, due.done_s)
-        self._next_s[each.key] = due.next_s
-        if due.next_s is None:
-            return LOOK_S_MAX
-        return max(_LOOK_S_MIN, min(LOOK_S_MAX, due.next_s - self._clock.epoch_s()))
+        return math.inf if due.next_s is None else due.next_s
 
     def _tell(self, each: Scheduled, missed: int, lapsed_s: float | None, next_s: float | None) -> None:
         name = f"{each.trigger.schedule} of {each.function}"
