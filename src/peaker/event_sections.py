@@ -22,7 +22,7 @@ class EventsSection:
         between(1, 1000),
     )  # fmt: skip
     lease_s: float = setting(
-        15.0, "After the events process was killed, what it was running is run again this much later.",
+        15.0, "After the events process was killed, what it was running is asked for again this much later.",
         between(0.5, 900),
     )  # fmt: skip
     waiting_max: int = setting(100_000, "Events that wait or run; more are refused.", between(1, 10_000_000))

@@ -13,7 +13,7 @@ from peaker import http1
 from peaker.policy.retry import Ending, Reason
 from peaker.unix_socket import is_listened_on
 from peaker.wire.function_names import LATEST
-from peaker.wire.invoke_api import CALLER_HEADER
+from peaker.wire.invoke_api import CALLER_HEADER, EVENT_RUN_HEADER
 
 INSTANCE_WAIT_S_MAX = 10.0
 """How long a call waits for an instance before it is throttled."""
@@ -35,6 +35,9 @@ class Call:
     timeout_s: float
     qualifier: str = ""
     headers: Sequence[tuple[str, str]] = ()
+    failures: int = 0
+    is_again: bool = False
+    """Nobody knows what became of an attempt before, so that it may still run, or have ended unheard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,7 @@ class HostInvoke:
             ("x-request-id", call.request_id),
             ("x-peaker-deadline-ms", str(int(INSTANCE_WAIT_S_MAX * 1000))),
             (CALLER_HEADER, "event"),
+            (EVENT_RUN_HEADER, f"{call.failures};again" if call.is_again else str(call.failures)),
             *call.headers,
         ]
         head = http1.request_head("POST", target, headers, len(call.payload))

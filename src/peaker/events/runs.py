@@ -113,6 +113,8 @@ class Runs:
                 timeout_s=run.lane.timeout_s,
                 qualifier=event.qualifier,
                 headers=event.headers,
+                failures=run.leases[0].failures,
+                is_again=run.leases[0].lost + run.leases[0].not_started > 0,
             )
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from peaker.clock import Clock
+from peaker.functions.event_runs import EventRuns
 from peaker.functions.invocations import InvocationLog, Invocations, Ran, SetOnGone, no_caller
 from peaker.functions.pool import Pool
 from peaker.functions.prepared import Preparation, Prepared, PreparedEvent
@@ -46,6 +47,7 @@ class InvokeService:
     ) -> None:
         self.events: EventIntake | None = None
         self.invocations = Invocations(log=log, clock=clock, meter=meter)
+        self._event_runs = EventRuns(self.invocations.run, clock)
         self._streamed = StreamedCalls(self.invocations, clock)
         self._chance = chance or random.Random()  # noqa: S311 - it names calls and traces
         self._preparation = Preparation(pools, published or Published(), clock=clock, chance=self._chance)
@@ -72,9 +74,15 @@ class InvokeService:
                 return HttpAnswer(status=204, headers=[("x-amzn-requestid", request_id)])
             if call.is_streaming:
                 return await self._streamed.answer(prepared, set_on_gone)
+            if caller is Caller.EVENT and call.event_run:
+                return _result(prepared, await self._run_for_event(prepared, call.event_run, set_on_gone))
             return _result(prepared, await self.invocations.run(prepared, set_on_gone))
         except InvokeApiError as error:
             return error_answer(error, request_id)
+
+    async def _run_for_event(self, prepared: Prepared, event_run: str, set_on_gone: SetOnGone) -> Ran:
+        number, _, again = event_run.partition(";")
+        return await self._event_runs.run(prepared, number, is_again=again == "again", set_on_gone=set_on_gone)
 
     async def _take(self, event: PreparedEvent) -> HttpAnswer:
         if self.events is None:

@@ -32,6 +32,10 @@ BILLED_HEADER = "x-peaker-billed-ms"
 CALLER_HEADER = "x-peaker-caller"
 """On the host's own socket: `direct` for `peaker invoke`, `event` for the events process; without it, a gate."""
 
+EVENT_RUN_HEADER = "x-peaker-event-run"
+"""On the host's own socket, for an event: how many of its runs are known to have failed, and `;again` where nobody
+knows what became of another."""
+
 CLIENT_CONTEXT_BYTES_MAX = 3583
 """Of X-Amz-Client-Context as it is sent, in base64 (API Reference, "Invoke", ClientContext)."""
 
@@ -69,6 +73,8 @@ class InvokeCall:
     request_id: str = ""
     traceparent: str = ""
     deadline_s: float | None = None
+    event_run: str = ""
+    """What EVENT_RUN_HEADER says."""
     is_streaming: bool = False
     """The response is wanted as it comes (InvokeWithResponseStream)."""
 
@@ -101,6 +107,7 @@ def parse_call(method: str, target: str, headers: Mapping[str, str]) -> InvokeCa
         traceparent=headers.get("traceparent", ""),
         trace_id=headers.get("x-amzn-trace-id", ""),
         deadline_s=_deadline_s(headers.get("x-peaker-deadline-ms")),
+        event_run=headers.get(EVENT_RUN_HEADER, ""),
     )
 
 
