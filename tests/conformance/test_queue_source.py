@@ -107,7 +107,7 @@ async def succeed(_: list[str]) -> Ran:
 def test_a_window_gathers_what_comes_within_it(url: str, tmp_path: Path) -> None:
     async def script(client: AwsClient) -> None:
         runs = Runs(succeed)
-        running = source(client, runs, tmp_path / "p", queue="windowed", window_s=1.5, batch_size=20)
+        running = source(client, runs, tmp_path / "p", queue="windowed", window_s=1, batch_size=20)
         running.start()
         await until(lambda: running.condition is Condition.LISTENING)
         await send(client, "windowed", ["1"])
@@ -183,11 +183,10 @@ def test_a_drain_lets_batches_end_and_gives_back_what_was_not_begun(url: str, tm
     play(url, script)
 
 
-@pytest.mark.parametrize("answer", [b"no json", b'{"batchItemFailures": [{"itemIdentifier": "none of them"}]}'])
-def test_an_answer_nobody_can_read_fails_the_whole_batch(url: str, tmp_path: Path, answer: bytes) -> None:
+def test_an_answer_nobody_can_read_fails_the_whole_batch(url: str, tmp_path: Path) -> None:
     async def script(client: AwsClient) -> None:
         async def run(_: list[str]) -> Ran:
-            return Ran(ending=Ending.SUCCEEDED, answer=answer) if len(runs.batches) < 2 else SUCCEEDED
+            return Ran(ending=Ending.SUCCEEDED, answer=b"no json") if len(runs.batches) < 2 else SUCCEEDED
 
         runs = Runs(run)
         running = source(client, runs, tmp_path / "p", queue="unreadable", visibility_timeout_s=1)

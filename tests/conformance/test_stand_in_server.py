@@ -50,15 +50,15 @@ def client(url: str) -> AwsClient:
     return AwsClient(url, region="us-east-1", key=KEY, clock=SystemClock())
 
 
-def test_six_senders_and_six_receivers_lose_nothing_and_no_message_is_given_twice(url: str) -> None:
+def test_four_senders_and_four_receivers_lose_nothing_and_no_message_is_given_twice(url: str) -> None:
     sqs = boto(url, "sqs")
     queue = sqs.create_queue(QueueName="busy", Attributes={"VisibilityTimeout": "60"})["QueueUrl"]
-    wanted = 6 * 20
+    wanted = 4 * 15
     got: list[str] = []
     all_there = threading.Event()
 
     def send(sender: int) -> None:
-        for number in range(20):
+        for number in range(15):
             sqs.send_message(QueueUrl=queue, MessageBody=f"{sender}-{number}")
 
     def take() -> None:
@@ -70,10 +70,10 @@ def test_six_senders_and_six_receivers_lose_nothing_and_no_message_is_given_twic
             if len(got) >= wanted:
                 all_there.set()
 
-    with ThreadPoolExecutor(12) as threads:
-        for done in [*(threads.submit(send, sender) for sender in range(6)), *(threads.submit(take) for _ in range(6))]:
+    with ThreadPoolExecutor(8) as threads:
+        for done in [*(threads.submit(send, sender) for sender in range(4)), *(threads.submit(take) for _ in range(4))]:
             done.result()
-    assert sorted(got) == sorted(f"{sender}-{number}" for sender in range(6) for number in range(20))
+    assert sorted(got) == sorted(f"{sender}-{number}" for sender in range(4) for number in range(15))
 
 
 def test_a_receiver_that_waits_hears_at_once_and_holds_up_nobody(url: str) -> None:

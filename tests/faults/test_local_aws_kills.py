@@ -135,6 +135,7 @@ def test_nothing_is_missed_while_the_events_process_is_killed(watched: Watched) 
         assert own == sorted(own)
 
 
+@pytest.mark.long
 def test_a_reload_keeps_what_is_in_the_stand_in(watched: Watched) -> None:
     before = watched.run.pids()["aws"]
     watched.client("s3").put_object(Bucket="pictures", Key="kept", Body=b"kept")
@@ -159,6 +160,7 @@ def test_a_stand_in_that_dies_begins_anew_at_its_address_with_what_is_declared(w
     assert "what is made here is gone when this process ends" in watched.run.errors
 
 
+@pytest.mark.long
 def test_another_stand_in_is_used_as_it_is_and_what_is_declared_is_made_there(watched: Watched, tmp_path: Path) -> None:
     """The other stand-in is the one of the module's run."""
     address = watched.run.command_json("profile", "--aws")["AWS_ENDPOINT_URL"]

@@ -126,7 +126,20 @@ def _events(found: dict[str, Any]) -> list[str]:
     totals = events["totals"]
     now = f"{counts['waiting']:,} waiting{oldest}, {counts['running']:,} running, {counts['dead']:,} dead{dead}"
     so_far = f"{totals['accepted']:,} accepted, {totals['finished']:,} finished, {totals['retried']:,} retried"
-    return ["", f"  events: {now}; {so_far}"]
+    return ["", f"  events: {now}; {so_far}", *_sources(events.get("sources") or [])]
+
+
+def _sources(sources: list[dict[str, Any]]) -> list[str]:
+    """One line, and one for each that does not listen."""
+    if not sources:
+        return []
+    listening = sum(source["condition"] == "listening" for source in sources)
+    ailing = [source for source in sources if source["error"]]
+    taken = sum(source["taken"] for source in sources)
+    return [
+        f"  sources: {listening} of {len(sources)} listening; {taken:,} taken",
+        *(f"    {source['name']}: {source['condition']}: {source['error']}" for source in ailing),
+    ]
 
 
 def _instances(functions: list[dict[str, Any]]) -> str:
