@@ -39,7 +39,7 @@ SHAPES = (
         name="bursts",
         about="requests to a code model, in bursts of a second with silence between (Azure, 2023)",
         trace=ROOT / "examples" / "streaming" / "traffic" / "azure_llm_2023_code_20min_1s.csv",
-        from_s=0,
+        from_s=400,
         speed=10,
         scale=2,
     ),

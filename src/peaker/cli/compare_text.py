@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from peaker.cli.present import table
 from peaker.simulate.comparison import Comparison, Row
-from peaker.simulate.measures import BY_NAME, MEASURES, Judged, Measure
+from peaker.simulate.measures import BY_NAME, MEASURES
 from peaker.simulate.prediction import Prediction
+from peaker.simulate.telling import figure, off
 from peaker.traffic.sent import Sent
 
 
@@ -52,7 +53,7 @@ def prediction_text(prediction: Prediction) -> str:
     ]
     inputs = [("it rests on", "", ""), *((each.name, each.value, each.origin) for each in prediction.inputs)]
     lines = [f"{prediction.of}\n{traffic_text(prediction.traffic)}", "", table(rows), ""]
-    lines += [f"{prediction.runs} simulations by {prediction.simulator}, from seed {prediction.seed} on", ""]
+    lines += [f"{prediction.runs} simulations ({prediction.simulator}), from seed {prediction.seed} on", ""]
     lines += [table(inputs)]
     lines += ["", *prediction.notes] if prediction.notes else []
     return "\n".join(lines)
@@ -68,20 +69,3 @@ def traffic_text(traffic: Sent) -> str:
         f"{traffic.duration_s:,.4g} s, {traffic.mean_per_s:,.4g} a second on average, {traffic.peak_per_s:,.4g} in the "
         f"busiest step (traffic {traffic.hash[:8]})"
     )
-
-
-def figure(measure: Measure, value: float | None) -> str:
-    """A figure in its unit; `failed` where a percentile falls on a request without a good answer."""
-    if value is None:
-        return "failed"
-    if measure.judged is Judged.POINTS:
-        return f"{value:.1%}"
-    if measure.unit == "$":
-        return f"${value:,.6f}" if abs(value) < 1 else f"${value:,.2f}"
-    return f"{value:,.4g} {measure.unit}".strip()
-
-
-def off(measure: Measure, value: float, *, sign: bool = True) -> str:
-    """A distance: `+3.1 %`, or in points for shares."""
-    text = f"{value * 100:+.1f}" if sign else f"{value * 100:.1f}"
-    return f"{text} points" if measure.judged is Judged.POINTS else f"{text} %"

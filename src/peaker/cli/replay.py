@@ -18,7 +18,7 @@ import click
 
 from peaker.cli import present
 from peaker.cli.options import json_option, require_writable, state_here, state_option
-from peaker.cli.traffic_options import Chosen, Duration, chosen_traffic, traffic_options
+from peaker.cli.traffic_options import PLAN_SUFFIX, Chosen, Duration, chosen_traffic, traffic_options
 from peaker.clock import Clock, SystemClock
 from peaker.engines.local.state_dir import read_run
 from peaker.errors import SettingsError
@@ -28,6 +28,7 @@ from peaker.simulate.saved import to_json
 from peaker.state import StateDirectory
 from peaker.traffic.mix import Mix
 from peaker.traffic.replay import Replay, destination
+from peaker.traffic.sent import Sent
 from peaker.traffic.tally import LAG_S_MAX, MEANINGS, Outcome, Tally
 from peaker.traffic.trace import Trace
 
@@ -105,6 +106,8 @@ def command(
     to = destination(url)
     mix = Mix(chosen.targets, host=to.host, prefix=to.prefix, headers=header_fields(headers))
     _allow_connections(connections_max)
+    if trace.suffix == PLAN_SUFFIX:
+        present.say(f"the traffic of the plan {trace}, {changed(chosen.sent)}:")
     present.say(announcement(chosen.trace, url))
     if nobody := _why_unreachable(to.address):
         present.say(f"peaker: {url}: nothing answers there now: {nobody}. Every request will fail unless that changes.")
@@ -137,6 +140,13 @@ def _url_here(directory: StateDirectory | None) -> str:
         where = "" if directory is None else str(directory.root)
         raise SettingsError("no web app runs here.", where=where, remedy="Start it with `peaker run`, or name a --to.")
     return record.app_url
+
+
+def changed(traffic: Sent) -> str:
+    """How the traffic differs from that of its file."""
+    if traffic.speed == traffic.scale == 1:
+        return "as it was"
+    return f"{traffic.speed:g} times as fast and with {traffic.scale:g} times as many requests"
 
 
 def announcement(trace: Trace, url: str) -> str:

@@ -47,6 +47,11 @@ _OPTIONS = (
         "--candidate", metavar="NAME", help="Of a plan, not the recommended candidate but this kind or title."
     ),
     click.option(
+        "--simulator",
+        type=click.Choice(["world", "quick"]),
+        help="The gate itself on a virtual clock, or its rule compiled.  [default: world for up to 50,000 requests]",
+    ),
+    click.option(
         "--runs", type=click.IntRange(1, RUNS_MAX), help="Simulations.  [default: 20, fewer for much traffic]"
     ),
     click.option(
@@ -73,7 +78,7 @@ def predict(file: Path, given: dict[str, Any], *, as_json: bool) -> int:
         require_writable(out)
     chosen = chosen_traffic(file, given)
     of, about = _model(file, given, chosen)
-    prediction = _predicted(of, about, chosen, given["runs"])
+    prediction = _predicted(of, about, chosen, given)
     if out is not None:
         out.write_text(to_json(prediction), encoding="utf-8")
         present.say(f"peaker: the prediction is in {out}; `peaker replay` with the same options and --out measures.")
@@ -129,15 +134,18 @@ def _project(given: dict[str, Any], chosen: Chosen) -> tuple[str, Modelled]:
     return settings.app.name, about
 
 
-def _predicted(of: str, about: Modelled, chosen: Chosen, runs: int | None) -> Prediction:
-    from peaker.simulate.predicting import predicted, runs_for
+def _predicted(of: str, about: Modelled, chosen: Chosen, given: dict[str, Any]) -> Prediction:
+    from peaker.simulate.predicting import Simulator, predicted, runs_for, simulator_for
 
-    runs = runs or runs_for(chosen.trace.total)
+    named = given["simulator"]
+    simulator = Simulator(named) if named else simulator_for(chosen.trace, about.model)
+    runs = given["runs"] or runs_for(chosen.trace.total, simulator)
     with present.work_bar("simulating") as progress:
         expected, low, high = predicted(
             chosen.trace,
             chosen.arrivals_s(),
             about.model,
+            simulator=simulator,
             seed=chosen.seed,
             runs=runs,
             on_run=lambda done: progress("", done, runs),
@@ -149,7 +157,7 @@ def _predicted(of: str, about: Modelled, chosen: Chosen, runs: int | None) -> Pr
         traffic=chosen.sent,
         model=about.model,
         inputs=about.inputs,
-        simulator="plan/quick.py",
+        simulator=simulator.value,
         seed=chosen.seed,
         runs=runs,
         expected=expected,

@@ -29,6 +29,9 @@ class Model:
         workers, slots: of one server, and of one worker.
         placement: where requests may run, a value of `policy.placement.Placement`.
         starts_per_s, starts_burst: how quickly instances may be started.
+        like: "local" or "lambda": what the gate expects of a start before it has seen one.
+        learns_keep_alive: `keep_alive_s` holds only until idle times have shown what is cheaper.
+        client_s: what a replay's own timers add to each latency that it measures.
         server_usd_per_hour, request_usd, gb_second_usd: list prices.
     """
 
@@ -51,6 +54,9 @@ class Model:
     keep_alive_s: float
     starts_per_s: float
     starts_burst: int
+    like: str
+    learns_keep_alive: bool
+    client_s: float
     server_usd_per_hour: float
     request_usd: float
     gb_second_usd: float

@@ -16,6 +16,7 @@ from peaker.policy.placement import Placement, Rule, make_rules, rule_for
 from peaker.settings import Settings
 from peaker.simulate.prediction import Input, Model
 from peaker.traffic.mix import Target
+from peaker.traffic.replay import TICK_S
 
 STARTS_UNLIMITED = 1_000_000
 KEEP_ALIVE_AUTO_S = 600.0
@@ -62,6 +63,7 @@ def model_of_project(
         slots = SLOTS_AT_START
         notes.append(f'servers.in_flight_max = "auto" moves with the load; it is taken as {slots}, where it begins.')
     keep_alive_s = settings.functions.keep_alive_s
+    learns = keep_alive_s == "auto"
     if keep_alive_s == "auto":
         keep_alive_s = KEEP_ALIVE_AUTO_S
     if settings.functions.buffer:
@@ -91,6 +93,9 @@ def model_of_project(
         keep_alive_s=keep_alive_s,
         starts_per_s=INSTANCES_PER_10_S / 10 if like_lambda else STARTS_UNLIMITED,
         starts_burst=INSTANCES_PER_10_S if like_lambda else STARTS_UNLIMITED,
+        like=settings.functions.like,
+        learns_keep_alive=learns and not like_lambda,
+        client_s=TICK_S / 2,
         server_usd_per_hour=prices.server.usd_per_hour,
         request_usd=prices.request.usd,
         gb_second_usd=prices.gb_second[prices.architecture].usd,
@@ -170,6 +175,11 @@ def _inputs(settings: Settings, measured: Measured, model: Model) -> tuple[Input
         Input(name="run on a function over that", value=f"{model.function_factor:.3f}", origin=here),
         Input(name="an invocation adds", value=f"{model.function_overhead_s * 1000:.2f} ms", origin=starts_are),
         Input(name="a cold start adds", value=_times(model.cold_start_s), origin=starts_are),
+        Input(
+            name="a replay sends late by",
+            value=f"{model.client_s * 1000:g} ms",
+            origin="its timers count whole milliseconds",
+        ),
         Input(
             name="servers",
             value=f"{model.servers[0]} of {model.workers} workers with {model.slots} slots",

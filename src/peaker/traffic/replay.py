@@ -26,8 +26,8 @@ PLACEMENT_HEADER = "x-peaker-ran"
 OUTSTANDING_MAX = 50_000
 """Requests on their way or waiting for a connection, about 200 MB; further ones are counted and not sent."""
 
-_TICK_S = 0.001
-"""The timers of uvloop and asyncio count whole milliseconds."""
+TICK_S = 0.001
+"""The timers of uvloop and asyncio count whole milliseconds, so that a request is half of one late on average."""
 
 _SENDS_PER_TURN_MAX = 64
 """A generator that is behind still lets its answers in after this many sends."""
@@ -118,7 +118,7 @@ class Replay:
             while (early_s := due_s - (self._now_s() - self._began_s)) > 0:
                 in_this_turn = 0
                 # Rounded up, because a timer rounded down would fire early and be set again and again.
-                await asyncio.sleep(math.ceil(early_s / _TICK_S) * _TICK_S)
+                await asyncio.sleep(math.ceil(early_s / TICK_S) * TICK_S)
             if in_this_turn >= _SENDS_PER_TURN_MAX:
                 in_this_turn = 0
                 await asyncio.sleep(0)

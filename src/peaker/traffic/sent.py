@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
 from peaker.traffic.arrivals import Spread
 from peaker.traffic.mix import Target
@@ -16,7 +17,10 @@ HASH_DIGITS = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """Traffic as it is sent: `speed` and `scale` are in the figures already. `paths` are `METHOD /path:weight`."""
+    """Traffic as it is sent: `speed` and `scale` are in the figures already. `paths` are `METHOD /path:weight`.
+
+    `name` is that of the file, without its folder.
+    """
 
     name: str
     requests: int
@@ -44,7 +48,7 @@ def sent_of(
 ) -> Sent:
     """The traffic of a trace that is cut, scaled and made faster already."""
     return Sent(
-        name=trace.name,
+        name=PurePath(trace.name).name,
         requests=trace.total,
         duration_s=trace.duration_s,
         mean_per_s=trace.mean_per_s,
