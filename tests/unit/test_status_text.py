@@ -104,6 +104,16 @@ def test_events_are_one_line_and_none_without_functions() -> None:
     assert "events: pid 41 does not answer; what was accepted is on disk" in status_text(found(events=away))
 
 
+def test_of_schedules_the_next_is_told() -> None:
+    daily = {"function": "report", "schedule": "cron(0 7 * * ? *)", "next_s": 1_900_000_800.0}
+    done = {"function": "once", "schedule": "at(2001-01-01T00:00:00)", "next_s": None}
+
+    text = status_text(found(events=found()["events"] | {"schedules": [done, daily]}))
+    assert "schedules: 2; next report, cron(0 7 * * ? *), at 2030-03-17 18:00 UTC" in text
+    assert "schedules: 1; no moment is left" in status_text(found(events=found()["events"] | {"schedules": [done]}))
+    assert "schedules" not in status_text(found())
+
+
 def test_without_recent_figures_there_are_dashes_and_no_rate() -> None:
     cost = found()["cost"] | {"usd_per_month": None}
     text = status_text(found(rates=None, cost=cost, spend={"today_usd": 0.0, "usd_per_day_max": None}))

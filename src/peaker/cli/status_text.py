@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,20 @@ def _events(found: dict[str, Any]) -> list[str]:
     totals = events["totals"]
     now = f"{counts['waiting']:,} waiting{oldest}, {counts['running']:,} running, {counts['dead']:,} dead{dead}"
     so_far = f"{totals['accepted']:,} accepted, {totals['finished']:,} finished, {totals['retried']:,} retried"
-    return ["", f"  events: {now}; {so_far}", *_sources(events.get("sources") or [])]
+    sources, schedules = events.get("sources") or [], events.get("schedules") or []
+    return ["", f"  events: {now}; {so_far}", *_schedules(schedules), *_sources(sources)]
+
+
+def _schedules(schedules: list[dict[str, Any]]) -> list[str]:
+    """How many, and which is next."""
+    if not schedules:
+        return []
+    coming = [each for each in schedules if each["next_s"] is not None]
+    if not coming:
+        return [f"  schedules: {len(schedules)}; no moment is left"]
+    first = min(coming, key=lambda each: each["next_s"])
+    when = f"{datetime.fromtimestamp(first['next_s'], UTC):%Y-%m-%d %H:%M} UTC"
+    return [f"  schedules: {len(schedules)}; next {first['function']}, {first['schedule']}, at {when}"]
 
 
 def _sources(sources: list[dict[str, Any]]) -> list[str]:
