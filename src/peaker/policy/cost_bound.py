@@ -30,19 +30,25 @@ from typing import Any
 from peaker.policy import saved
 from peaker.policy.break_even import starting_time_s
 from peaker.policy.paper_fleet import PaperFleet
-from peaker.policy.provision import Economics, Seen
+from peaker.policy.provision import SERVERS_MAX, Economics, Seen
 
 SHARE = 1.01
+
+HOLD_SHARE = 0.5
+"""A server is kept beyond break-even when slack pays for keeping it half as long as is rational: for as long as it
+costs what starting it anew costs, and functions until it is ready."""
+
 _ROUNDING = 1e-9
 _SLACK_MAX_S = 1e15
 
 
 class CostBound:
-    """The two fleets and the slack. `account` before `allowed`, once a step each."""
+    """The two fleets and the slack. In each step: `account` for the last one, `begin`, `allowed`, `order`."""
 
     def __init__(self, economics: Economics) -> None:
         self._slack_s = economics.start_steps * economics.step_s
         self._own, self._even = PaperFleet(), PaperFleet()
+        self._apart = 0
 
     @property
     def slack_s(self) -> float:
@@ -58,17 +64,31 @@ class CostBound:
         own.pass_time(for_s)
         even.pass_time(for_s)
 
-    def allowed(self, wanted: int, break_even: int, seen: Seen, economics: Economics) -> int:
-        """The number nearest to `wanted`, from there to break-even's, that slack covers; it is taken to be ordered."""
+    def begin(self, break_even: int, seen: Seen, economics: Economics) -> None:
+        """A step begins: what there is, and what break-even wants."""
         start_s = starting_time_s(economics)
         self._own.set_to(seen.servers_ready, seen.servers_starting, start_s)
         self._even.order(break_even, start_s)
+
+    def order(self, servers: int, economics: Economics) -> None:
+        """What was decided in the end, a number that was allowed."""
+        self._own.order(servers, starting_time_s(economics))
+        self._apart = servers - self._even.servers
+
+    def allowed(self, wanted: int, economics: Economics, *, to_stay: bool) -> int:
+        """The number nearest to `wanted`, from there to break-even's, that slack covers.
+
+        With `to_stay` it must also suffice for staying as far from break-even's number (`_reserve`).
+        """
+        break_even = self._even.servers
         slack = self._slack_s / economics.step_s + _ROUNDING
         gaps = self._gaps(economics)
 
         def need(servers: int) -> float:
             missing = sum(steps * max(0, theirs - min(servers, ours)) for steps, ours, theirs in gaps)
-            return servers - break_even + economics.price_ratio * missing + self._reserve(servers, seen, economics)
+            apart = servers - break_even
+            reserve = self._reserve(apart, economics) if to_stay else 0.0
+            return apart + economics.price_ratio * missing + reserve
 
         near, far = break_even, wanted
         if far == near or need(far) <= slack:
@@ -77,18 +97,17 @@ class CostBound:
         while abs(far - near) > 1:
             middle = (near + far) // 2
             near, far = (middle, far) if need(middle) <= slack else (near, middle)
-        self._own.order(near, start_s)
         return near
 
-    def _reserve(self, servers: int, seen: Seen, economics: Economics) -> float:
-        """What a step away from break-even's number costs if it is to last for another start-up time.
+    def _reserve(self, apart: int, economics: Economics) -> float:
+        """What it takes, beside `need`, to go further from break-even's number than before, so as to stay there.
 
-        Without it the bound would often take back at once what was just decided.
+        Being apart pays only if it lasts: servers that are kept until load comes back, or missed until it has gone.
+        Slack that does not suffice for that is saved until it does, instead of being spent on a step here and there.
         """
-        apart, apart_now = servers - self._even.servers, seen.servers - self._even.servers
-        if apart > max(0, apart_now):
-            return float(apart * economics.start_steps)
-        if apart < min(0, apart_now):
+        if apart > max(0, self._apart):
+            return apart * economics.start_steps * (1 + economics.price_ratio) * HOLD_SHARE
+        if apart < min(0, self._apart):
             return -apart * economics.price_ratio * economics.start_steps
         return 0.0
 
@@ -109,10 +128,11 @@ class CostBound:
 
     def state(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {"slack_s": self._slack_s, "own": self._own.state(), "even": self._even.state()}
+        return {"slack_s": self._slack_s, "apart": self._apart, "own": self._own.state(), "even": self._even.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from `state()`; raises StateError."""
         self._slack_s = saved.number(state, "slack_s", -_SLACK_MAX_S, _SLACK_MAX_S)
+        self._apart = saved.whole(state, "apart", -SERVERS_MAX, SERVERS_MAX)
         self._own.restore(saved.part(state, "own"))
         self._even.restore(saved.part(state, "even"))

@@ -12,7 +12,7 @@ from typing import Any
 
 from peaker.errors import StateError
 from peaker.policy import saved
-from peaker.policy.break_even import start_cost
+from peaker.policy.break_even import start_cost, starting_time_s
 from peaker.policy.cost_bound import CostBound
 from peaker.policy.forecast import price_quantile
 from peaker.policy.leader import Leader
@@ -55,7 +55,8 @@ class Learned:
         demand = self._recent.see(seen.demand_servers, for_s)
         if demand is None:
             kept = bounds.hold(seen.servers)
-            self._bound.allowed(kept, bounds.hold(0), seen, economics)
+            self._bound.begin(bounds.hold(0), seen, economics)
+            self._bound.order(kept, economics)
             return decision(self.name, kept, seen, self._recent, economics=economics, bounds=bounds)
         if not is_first:
             self._bound.account(demand, for_s, economics.price_ratio)
@@ -65,8 +66,12 @@ class Learned:
         least, most = bounds.servers_min, bounds.servers_max
         within = [least if each < least else min(each, most) for each in wanted]
         led = bounds.hold(self._leader.follow(within, economics))
-        steady = bounds.hold(self._steadiness.steady(led, seen.servers))
-        allowed = self._bound.allowed(steady, within[0], seen, economics)
+        self._bound.begin(within[0], seen, economics)
+        bounded = self._bound.allowed(led, economics, to_stay=True)
+        affordable = self._bound.slack_s / (starting_time_s(economics) + economics.step_s) / economics.price_ratio
+        steady = bounds.hold(self._steadiness.steady(bounded, seen.servers, for_s, affordable))
+        allowed = self._bound.allowed(steady, economics, to_stay=False)
+        self._bound.order(allowed, economics)
         self._steadiness.changed(seen.servers, allowed)
         level = allowed if allowed > seen.servers else allowed + 1
         return decision(
@@ -76,7 +81,11 @@ class Learned:
             self._recent,
             economics=economics,
             bounds=bounds,
-            held_by="guard" if allowed != steady else "steadiness" if steady != led else "",
+            held_by="guard"
+            if allowed != steady or bounded == allowed != led
+            else "steadiness"
+            if steady != led
+            else "",
             forecast_servers=self._policies.forecast_servers,
             forecast_for_s=start_cost(economics),
             quantile=price_quantile(economics.price_ratio),
@@ -109,9 +118,14 @@ class Learned:
         """Go on from `state()`; raises StateError."""
         if saved.whole(state, "version") != VERSION:
             raise StateError(f"saved baseline: version {state.get('version')!r} is not {VERSION}.")
-        self._policies.restore(saved.part(state, "policies"))
-        self._leader.restore(saved.part(state, "leader"))
-        self._steadiness.restore(saved.part(state, "steadiness"))
+        saved_start_s, step_s = saved.number(state, "made_for_start_s"), saved.number(state, "step_s")
+        policies = saved.part(state, "policies")
+        if (saved_start_s, step_s) == (self._policies.start_s, self._economics.step_s):
+            self._policies.restore(policies)
+            self._leader.restore(saved.part(state, "leader"))
+            self._steadiness.restore(saved.part(state, "steadiness"))
+        else:  # Windows of other lengths: only the days go on.
+            self._policies.cycle.restore(saved.part(policies, "cycle"))
         self._bound.restore(saved.part(state, "bound"))
         self._recent.restore(saved.part(state, "recent"))
         self._last_s = saved.optional(state, "last_s")

@@ -17,6 +17,9 @@ STARTS_BACK = 8
 BACK_S_MIN = 1800.0
 BEYOND_RANGE = 1.0
 
+FEW = 8
+"""Noise moves an eighth of the servers at most, or one."""
+
 _LOW = 1e9
 """The lowest is the highest of what is missing to this."""
 
@@ -28,6 +31,7 @@ class Steadiness:
         self._start_s = start_s
         back_s = max(BACK_S_MIN, STARTS_BACK * start_s)
         self._highest, self._lowest = TrailingMax(back_s, step_s), TrailingMax(back_s, step_s)
+        self._wanted = TrailingMax(start_s, step_s)
         self._range = (0.0, 0.0)
         self._is_new_load = False
         self._direction = 0
@@ -40,8 +44,15 @@ class Steadiness:
         self._range = (_LOW - self._lowest.add(_LOW - demand, for_s), self._highest.add(demand, for_s))
         self._since_s += for_s
 
-    def steady(self, wanted: int, servers: int) -> int:
-        """`wanted`, or `servers`, those there are, where it would be one reversal too many."""
+    def steady(self, wanted: int, servers: int, for_s: float, affordable: float) -> int:
+        """`wanted`, or `servers`, those there are, where it would be one reversal too many.
+
+        Servers taken away are missed for a start-up time if they are wanted back at once. Where a few are to go, but
+        more than are `affordable` in that way, they go when none of them has been wanted for a start-up time.
+        """
+        highest = int(self._wanted.add(wanted, for_s))
+        if affordable < servers - wanted <= max(1, servers // FEW):
+            wanted = min(servers, highest)
         if wanted == servers:
             return servers
         direction = 1 if wanted > servers else -1
@@ -64,6 +75,7 @@ class Steadiness:
         return {
             "highest": self._highest.state(),
             "lowest": self._lowest.state(),
+            "wanted": self._wanted.state(),
             "range": list(self._range),
             "is_new_load": self._is_new_load,
             "direction": self._direction,
@@ -74,6 +86,7 @@ class Steadiness:
         """Go on from `state()`; raises StateError."""
         self._highest.restore(saved.part(state, "highest"))
         self._lowest.restore(saved.part(state, "lowest"))
+        self._wanted.restore(saved.part(state, "wanted"))
         [(low, high)] = saved.table({"range": [state.get("range")]}, "range", 2)
         self._direction = saved.whole(state, "direction", -1, 1)
         self._since_s = saved.number(state, "since_s")
