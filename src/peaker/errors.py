@@ -160,5 +160,9 @@ class QueueUnavailable(PeakerError):  # noqa: N818
     """The event queue could not write to its disk; nothing was changed."""
 
 
+class QueueBroken(QueueUnavailable):
+    """The event queue cannot go on until its file is opened anew."""
+
+
 class QueueFileError(PeakerError):
     """The file of the event queue cannot be used."""

@@ -17,7 +17,7 @@ import pytest
 from lossy_disk import LossyDisk
 
 from peaker.clock import SystemClock, VirtualClock
-from peaker.errors import QueueFileError, QueueFull, QueueUnavailable
+from peaker.errors import QueueBroken, QueueFileError, QueueFull, QueueUnavailable
 from peaker.events.queue import State
 from peaker.events.sqlite_file import APPLICATION_ID, open_database
 from peaker.events.sqlite_queue import SqliteQueue
@@ -133,10 +133,12 @@ def test_a_failed_sync_ends_all_until_the_file_is_opened_anew(tmp_path: Path) ->
         async with on(disk, path) as queue:
             await queue.put([event("a")])
             disk.syncs_fail = True
-            with pytest.raises(QueueUnavailable, match="begin anew"):
+            queue.woken.clear()
+            with pytest.raises(QueueBroken, match="begin anew"):
                 await queue.put([event("b")])
+            await asyncio.wait_for(queue.woken.wait(), 10)  # whoever waits hears of it at the next call
             disk.syncs_fail = False
-            with pytest.raises(QueueUnavailable, match="begin anew"):
+            with pytest.raises(QueueBroken, match="begin anew"):
                 await queue.put([event("c")])  # a sync that succeeds after one that failed proves nothing
         async with on(disk, path) as queue:
             assert [entry.id for entry in (await queue.listing()).entries] == ["a"]

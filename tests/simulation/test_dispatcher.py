@@ -6,14 +6,17 @@ import asyncio
 import itertools
 import json
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import pytest
+
+from peaker.errors import QueueBroken
 from peaker.events.dispatcher import Dispatcher
 from peaker.events.invoking import Call, Ran
 from peaker.events.lanes import FunctionLanes, lanes_of
 from peaker.events.memory_queue import MemoryQueue
-from peaker.events.queue import Bounds, Outcome, Record, State
+from peaker.events.queue import Bounds, Line, Outcome, Record, State
 from peaker.events.runs import Runs
 from peaker.events.tally import Tally
 from peaker.messages import Event
@@ -62,6 +65,17 @@ FAILED = Ran(
     function_error="Unhandled",
 )
 THROTTLED = Ran(ending=Ending.NOT_STARTED, error="TooManyRequestsException: rate exceeded", was_throttled=True)
+
+
+class Breaking(MemoryQueue):
+    """A queue that breaks when it is told to."""
+
+    is_broken = False
+
+    async def lines(self, *, due_max: int = 1) -> Sequence[Line]:
+        if self.is_broken:
+            raise QueueBroken
+        return await super().lines(due_max=due_max)
 
 
 async def fails(_: Call) -> Ran:
@@ -543,3 +557,19 @@ def test_an_answer_that_names_no_record_of_the_batch_fails_all_of_it() -> None:
         assert world.tally.dead == 2
 
     in_world(test, wrong, **batches(batch_size=2))
+
+
+def test_a_queue_that_is_broken_ends_the_dispatcher_so_that_its_process_begins_anew() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        queue = Breaking(clock=loop, bounds=Bounds())
+        world = World(queue=queue)
+        await asyncio.sleep(1)
+        assert not world.failed.done()
+        queue.is_broken = True
+        queue.woken.set()
+        with pytest.raises(QueueBroken):
+            await asyncio.wait_for(world.failed, 60)
+
+    run_virtual(main)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from peaker.clock import Clock
-from peaker.errors import QueueUnavailable
+from peaker.errors import QueueBroken, QueueUnavailable
 from peaker.events.invoking import ANSWER_MARGIN_S, INSTANCE_WAIT_S_MAX, Invoke, Ran
 from peaker.events.lanes import FunctionLanes
 from peaker.events.queue import Lease, Line, Outcome, Queue
@@ -113,6 +113,8 @@ class Dispatcher:
         while True:
             try:
                 await self._look()
+            except QueueBroken:
+                raise  # this process has to begin anew
             except QueueUnavailable as error:
                 _logger.error("the queue cannot be read, trying again: %s", error, extra={"action": "event"})  # noqa: TRY400
                 await asyncio.sleep(DISK_PAUSE_S)

@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from peaker.errors import PeakerError, QueueFull, QueueUnavailable
+from peaker.errors import PeakerError, QueueBroken, QueueFull, QueueUnavailable
 from peaker.events.sqlite_file import Database, code_of
 
 GROUP_CALLS_MAX = 256
@@ -70,21 +70,30 @@ class GroupCommit:
         database: used by nobody else.
         reload: what the calls hold in memory is to be read from the file again: a transaction has failed.
         make_room: gives up room on the disk, for what is no intake; whether there was any to give up.
+        on_broken: called in the event loop when no call will succeed any more.
         path: of the file, for messages.
     """
 
     def __init__(
-        self, database: Database, *, reload: Callable[[], None], make_room: Callable[[], bool], path: Path
+        self,
+        database: Database,
+        *,
+        reload: Callable[[], None],
+        make_room: Callable[[], bool],
+        on_broken: Callable[[], None],
+        path: Path,
     ) -> None:
         self._database = database
         self._reload = reload
         self._make_room = make_room
+        self._on_broken = on_broken
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._path = path
         self._calls: deque[_Call] = deque()
         self._work: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-queue-commit")
         self._is_synced = True
-        self._broken: QueueUnavailable | None = None
+        self._broken: QueueBroken | None = None
         self._is_closed = False
         self._shrink_at = SHRINK_EVERY_COMMITS
         self.commits = 0
@@ -104,11 +113,12 @@ class GroupCommit:
 
         Raises:
             QueueUnavailable: the disk failed and nothing was changed (QueueFull for an intake when the disk is full).
+            QueueBroken: the file has to be opened anew.
             PeakerError: what `act` raised, before it changed anything.
         """
         if self._broken or self._is_closed:
             raise self._broken or QueueUnavailable("the event queue is closed.")
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         call = _Call(act, weight, loop.create_future(), is_intake, undo)
         self._calls.append(call)
         if self._work is None:
@@ -234,12 +244,14 @@ class GroupCommit:
         A failed fsync may have dropped what was written before it while the system takes it for written: a later one
         that succeeds would prove nothing (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
         """
-        self._broken = QueueUnavailable(
+        self._broken = QueueBroken(
             f"the event queue cannot go on: {error}.",
             where=str(self._path),
             remedy="The process that owns it has to begin anew; if it fails again, look at the disk.",
         )
         _logger.error("%s", self._broken, extra={"action": "event"})
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._on_broken)
 
 
 def _ends_all(code: int) -> bool:

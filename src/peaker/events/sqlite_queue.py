@@ -80,12 +80,14 @@ class SqliteQueue:
             self._lock.release()
             raise
         self._reserve = Reserve(path.with_name(path.name + ".reserve"))
-        self._commit = GroupCommit(database, reload=self._rows.load, make_room=self._reserve.give_up, path=path)
+        self._woken = asyncio.Event()
+        self._commit = GroupCommit(
+            database, reload=self._rows.load, make_room=self._reserve.give_up, on_broken=self._woken.set, path=path
+        )
         self._reader: Database | None = None
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="event-queue-read")
         self._put_bytes_waiting = 0
         self._is_closed = False
-        self._woken = asyncio.Event()
         self._undoing: set[asyncio.Task[object]] = set()
 
     @property
