@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -37,6 +38,17 @@ ids = st.lists(st.sampled_from([f"e{number}" for number in range(12)]), max_size
 choice = st.randoms(use_true_random=False)
 
 
+class Unsynced(sqlite3.Connection):
+    """What is synced when is tested elsewhere (tests/faults/test_queue_power_loss.py); here it would only take time."""
+
+    def execute(self, statement: str, values: Any = (), /) -> sqlite3.Cursor:
+        return super().execute("PRAGMA synchronous = OFF" if "PRAGMA synchronous" in statement else statement, values)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Unsynced)
+
+
 class Twins(RuleBasedStateMachine):
     """Every call goes to both; every answer is compared, and what can be seen of them after it."""
 
@@ -50,7 +62,7 @@ class Twins(RuleBasedStateMachine):
         self.leases: list[tuple[Lease, Lease]] = []
 
     def opened(self) -> SqliteQueue:
-        return SqliteQueue(self.folder / "events.sqlite", clock=self.clock, bounds=BOUNDS)
+        return SqliteQueue(self.folder / "events.sqlite", clock=self.clock, bounds=BOUNDS, connect=connect)
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):

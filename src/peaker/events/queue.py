@@ -196,9 +196,10 @@ class Queue(Protocol):
     """Keeps events until a function has finished with them; at least once, never fewer.
 
     Every call may raise QueueUnavailable: the disk failed, nothing was changed, and calling again is right; or
-    QueueBroken: no call will succeed until whoever made the queue has made it anew; `woken` is set then, too. Calls
-    that end leases return the ids of those that are no longer held (the event was leased again since, or is gone): for these
-    nothing was changed.
+    QueueBroken: no call will succeed until whoever made the queue has made it anew; `woken` is set then, too.
+
+    Calls that end leases return the ids of those that are no longer held (the event was leased again since, or is gone):
+    for these nothing was changed.
     """
 
     @property
