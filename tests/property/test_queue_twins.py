@@ -6,7 +6,8 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from peaker.clock import VirtualClock
 from peaker.errors import QueueFull
 from peaker.events.memory_queue import MemoryQueue
-from peaker.events.queue import Bounds, Lease, Outcome, Queue, State
+from peaker.events.queue import Bounds, Entry, Lease, Outcome, Queue, State
 from peaker.events.sqlite_queue import SqliteQueue
 from peaker.messages import Event
 
@@ -164,6 +165,16 @@ class Twins(RuleBasedStateMachine):
         self.alike(lambda queue: queue.next_moment())
         seen = [self.runner.run(queue.listing(limit=50)).entries for queue in (self.memory, self.durable)]
         assert seen[0] == seen[1]
+        self.only_the_first_of_each_group_may_run(seen[1])
+
+    @staticmethod
+    def only_the_first_of_each_group_may_run(entries: Sequence[Entry]) -> None:
+        groups: defaultdict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+        for entry in entries:
+            if entry.state in (State.WAITING, State.RUNNING):
+                groups[entry.function, entry.source, entry.group].append(entry)
+        for (_, _, group), live in groups.items():
+            assert [entry.is_behind for entry in live] == [bool(group) and place > 0 for place in range(len(live))]
 
     @rule(known=st.sampled_from([f"e{number}" for number in range(12)]), state=st.sampled_from([None, *State]))
     def look(self, known: str, state: State | None) -> None:

@@ -198,8 +198,8 @@ class Queue(Protocol):
     Every call may raise QueueUnavailable: the disk failed, nothing was changed, and calling again is right; or
     QueueBroken: no call will succeed until whoever made the queue has made it anew; `woken` is set then, too.
 
-    Calls that end leases return the ids of those that are no longer held (the event was leased again since, or is gone):
-    for these nothing was changed.
+    Calls that end leases return the ids of those that are no longer held (the event was leased again since, or is
+    gone): for these nothing was changed.
     """
 
     @property

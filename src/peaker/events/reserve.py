@@ -20,9 +20,13 @@ class Reserve:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.is_held = path.exists() and path.stat().st_size >= RESERVE_BYTES
+        self._is_wanted = not self.is_held
 
     def take(self) -> None:
-        """Hold it; where the disk or the file system cannot, there is none, and that is said."""
+        """Hold it; where the disk or the file system cannot, there is none, and that is said once."""
+        if not self._is_wanted:
+            return
+        self._is_wanted = False
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -39,7 +43,7 @@ class Reserve:
 
     def give_up(self) -> bool:
         """Whether there was something to give up."""
-        was_held, self.is_held = self.is_held, False
+        was_held, self.is_held, self._is_wanted = self.is_held, False, True
         if was_held:
             self._path.unlink(missing_ok=True)
             _logger.error(

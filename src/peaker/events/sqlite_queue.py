@@ -238,7 +238,7 @@ class SqliteQueue:
             )
         disk = os.statvfs(self._path.parent)
         free_bytes = disk.f_bavail * disk.f_frsize
-        if not self._reserve.is_held and free_bytes >= self._free_bytes_min + RESERVE_BYTES:
+        if free_bytes >= self._free_bytes_min + RESERVE_BYTES:
             self._reserve.take()
         if free_bytes < self._free_bytes_min:
             raise QueueFull(
