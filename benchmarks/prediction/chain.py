@@ -24,7 +24,7 @@ from peaker.simulate.comparison import Comparison, compare
 from peaker.simulate.measurement import load_measurement
 from peaker.simulate.prediction import load_prediction
 
-MEASURE_FOR_S = 24.0
+MEASURE_FOR_S = 40.0
 INSTANCES_GONE_S_MAX = 15.0
 VOID_REPEATS_MAX = 3
 """Repeats whose generator was late are replayed anew, at most so many of all together."""

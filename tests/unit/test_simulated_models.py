@@ -98,6 +98,13 @@ def test_a_project_is_simulated_with_its_settings_and_what_was_measured(settings
     assert all(each.origin for each in found.inputs)
 
 
+def test_a_wait_for_a_core_is_met_again_by_a_replay_on_the_same_machine(settings: Settings) -> None:
+    busy = dataclasses.replace(ROUTE, waited_s=0.01)
+    model = modelled(settings, routes=(busy,)).model
+    assert model.service_s == pytest.approx((0.05,) * 101)
+    assert [model.function_factor, model.cpu_share] == pytest.approx([1.0, 0.08])
+
+
 def test_requests_of_routes_that_stay_do_not_spill_and_other_weights_are_said(settings: Settings) -> None:
     found = modelled(settings, ROOT, BUY)
     assert found.model.spillable_share == 0.25

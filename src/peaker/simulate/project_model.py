@@ -48,7 +48,8 @@ def model_of_project(
         PlanError: a figure that it rests on was not measured.
         SettingsError: there is no price for the region or instance type.
     """
-    service_s = _needed(measured.service_s, "service times")
+    waited_s = _waited_s(measured)
+    service_s = tuple(value + waited_s for value in _needed(measured.service_s, "service times"))
     notes = list(measured.notes)
     rules = [(_rule_of(settings, target), target.weight) for target in targets]
     spillable = _spillable(rules)
@@ -75,7 +76,7 @@ def model_of_project(
     prices = prices_of(settings)
     model = Model(
         service_s=service_s,
-        cpu_share=measured.cpu_share or 0.0,
+        cpu_share=min(1.0, (measured.cpu_s or 0.0) / mean_of_quantiles(service_s)),
         function_factor=factor,
         function_overhead_s=overhead_s,
         cold_start_s=cold_s,
@@ -107,6 +108,15 @@ def _needed(times_s: tuple[float, ...] | None, what: str) -> tuple[float, ...]:
     if not times_s or times_s[-1] <= 0:
         raise PlanError(f"there are no {what} in the measurement.", remedy="`peaker measure` again, with these --path.")
     return times_s
+
+
+def _waited_s(measured: Measured) -> float:
+    """How long a request waited for a core, mean of the mix.
+
+    It is no part of what the app needs, and so not of `service_s`; but whoever replays on that machine waits as well.
+    """
+    whole = sum(route.share for route in measured.routes)
+    return sum(route.share * route.waited_s for route in measured.routes) / whole if whole else 0.0
 
 
 def _function_times(settings: Settings, measured: Measured, notes: list[str]) -> tuple[float, tuple[float, ...]]:
@@ -171,6 +181,7 @@ def _inputs(settings: Settings, measured: Measured, model: Model) -> tuple[Input
     starts_are = "as AWS's, functions.like = lambda" if settings.functions.like == "lambda" else here
     return (
         Input(name="time on a server", value=_times(model.service_s), origin=here),
+        Input(name="of which it waits for a core", value=f"{_waited_s(measured) * 1000:.2f} ms", origin=here),
         Input(name="part of it that computes", value=f"{model.cpu_share:.1%}", origin=here),
         Input(name="run on a function over that", value=f"{model.function_factor:.3f}", origin=here),
         Input(name="an invocation adds", value=f"{model.function_overhead_s * 1000:.2f} ms", origin=starts_are),
