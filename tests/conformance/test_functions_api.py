@@ -21,6 +21,7 @@ from peaker.wire.lambda_errors import InvokeApiError
 
 APPS = os.path.join(os.path.dirname(__file__), "..", "apps")  # noqa: PTH118, PTH120
 NAMES = ("a", "a-b", "a1", "b")
+EVENTS_OF_B: dict[str, Any] = {"retries_max": 0, "event_age_s_max": 90.0, "on_failure": "function:a"}
 ACCOUNT = "arn:aws:lambda:eu-north-1:000000000000:function"
 
 
@@ -29,7 +30,10 @@ def host() -> Iterator[RunningHost]:
     settings = Settings(
         env={"AWS_REGION": "eu-north-1", "DB_PASSWORD": "secret-value"},
         functions=FunctionsSection(timeout_s=1.5, memory_mb=128, concurrency_max=7),
-        function=tuple(FunctionSection(name=name, handler="handlers:echo") for name in NAMES),
+        function=tuple(
+            FunctionSection(name=name, handler="handlers:echo", **(EVENTS_OF_B if name == "b" else {}))
+            for name in NAMES
+        ),
         directory=APPS,
     )
     with RunningHost(settings) as running:
@@ -53,6 +57,18 @@ def refused(call: Any, **arguments: Any) -> tuple[str, str]:
         call(**arguments)
     error = caught.value.response["Error"]
     return error["Code"], error["Message"]
+
+
+def test_what_becomes_of_events_is_told_in_lambdas_words(client: Any) -> None:
+    told = client.get_function_event_invoke_config(FunctionName="b")
+    assert (told["MaximumRetryAttempts"], told["MaximumEventAgeInSeconds"]) == (0, 90)
+    assert told["DestinationConfig"] == {"OnSuccess": {}, "OnFailure": {"Destination": f"{ACCOUNT}:a"}}
+    assert told["FunctionArn"] == f"{ACCOUNT}:b:$LATEST"
+    (of_a,) = client.list_function_event_invoke_configs(FunctionName="a")["FunctionEventInvokeConfigs"]
+    assert (of_a["MaximumRetryAttempts"], of_a["MaximumEventAgeInSeconds"]) == (2, 21_600)
+    code, message = refused(client.put_function_event_invoke_config, FunctionName="a", MaximumRetryAttempts=1)
+    assert code == "UnsupportedOperationException"
+    assert "Set retries_max, event_age_s_max, on_success and on_failure" in message
 
 
 def test_get_function_tells_what_the_settings_say(client: Any) -> None:

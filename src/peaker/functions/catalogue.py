@@ -78,6 +78,10 @@ class Catalogue:
                 found = concurrency
             case Operation.GET_FUNCTION_RECURSION_CONFIG:
                 found = {"RecursiveLoop": "Terminate"}
+            case Operation.GET_EVENT_INVOKE_CONFIG:
+                found = self._events(spec)
+            case Operation.LIST_EVENT_INVOKE_CONFIGS:
+                found = {"FunctionEventInvokeConfigs": [] if call.marker else [self._events(spec)]}
             case Operation.LIST_VERSIONS:
                 found = self._versions(call, spec)
             case Operation.LIST_ALIASES:
@@ -91,6 +95,20 @@ class Catalogue:
             return found
         code = {"RepositoryType": "local", "Location": f"file://{self._surroundings.directory}"}
         return {"Configuration": found, "Code": code, "Tags": {}, "Concurrency": concurrency}
+
+    def _events(self, spec: FunctionSpec) -> Document:
+        """What becomes of its events; Lambda answers where something was set, here something always is."""
+        targets = {"OnSuccess": spec.on_success, "OnFailure": spec.on_failure}
+        return {
+            "LastModified": self._surroundings.modified_epoch_s,
+            "FunctionArn": self._published.arn(spec.name, LATEST),
+            "MaximumRetryAttempts": spec.retries_max,
+            "MaximumEventAgeInSeconds": int(spec.event_age_s_max),
+            "DestinationConfig": {
+                name: {"Destination": self._published.arn(target.removeprefix("function:"))} if target else {}
+                for name, target in targets.items()
+            },
+        }
 
     def _functions(self, call: ReadCall) -> Document:
         versions = (LATEST, self._number) if call.all_versions else (LATEST,)

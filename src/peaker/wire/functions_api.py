@@ -29,6 +29,8 @@ class Operation(Enum):
     GET_FUNCTION_CONFIGURATION = "GetFunctionConfiguration"
     GET_FUNCTION_CONCURRENCY = "GetFunctionConcurrency"
     GET_FUNCTION_RECURSION_CONFIG = "GetFunctionRecursionConfig"
+    GET_EVENT_INVOKE_CONFIG = "GetFunctionEventInvokeConfig"
+    LIST_EVENT_INVOKE_CONFIGS = "ListFunctionEventInvokeConfigs"
     LIST_VERSIONS = "ListVersionsByFunction"
     LIST_ALIASES = "ListAliases"
     GET_ALIAS = "GetAlias"
@@ -56,6 +58,8 @@ _READ: tuple[tuple[re.Pattern[str], Operation], ...] = tuple(
         (rf"/2015-03-31/functions/{_NAME}/configuration/?", Operation.GET_FUNCTION_CONFIGURATION),
         (rf"/2019-09-30/functions/{_NAME}/concurrency/?", Operation.GET_FUNCTION_CONCURRENCY),
         (rf"/2024-08-31/functions/{_NAME}/recursion-config/?", Operation.GET_FUNCTION_RECURSION_CONFIG),
+        (rf"/2019-09-25/functions/{_NAME}/event-invoke-config/?", Operation.GET_EVENT_INVOKE_CONFIG),
+        (rf"/2019-09-25/functions/{_NAME}/event-invoke-config/list/?", Operation.LIST_EVENT_INVOKE_CONFIGS),
         (rf"/2015-03-31/functions/{_NAME}/versions/?", Operation.LIST_VERSIONS),
         (rf"/2015-03-31/functions/{_NAME}/aliases/?", Operation.LIST_ALIASES),
         (rf"/2015-03-31/functions/{_NAME}/aliases/(?P<alias>[^/?]+)/?", Operation.GET_ALIAS),
@@ -77,7 +81,7 @@ _INSTEAD: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"functions/[^/]+/(provisioned-concurrency|function-scaling-config)/?", "Set buffer of the [[function]]."),
         (
             r"functions/[^/]+/event-invoke-config(/list)?/?",
-            "Events are tried again as Lambda does by default: twice, one and two minutes later, up to six hours.",
+            "Set retries_max, event_age_s_max, on_success and on_failure of the [[function]] in peaker.toml.",
         ),
         (r"event-source-mappings.*", "Sources of events are not set up through this API."),
         (r"layers.*", "Layers are folders: list them as layers of the [[function]]."),
