@@ -91,6 +91,8 @@ name = "copy"
 handler = "local_aws_clients:copy"
 [[function.on]]
 object_created = "texts"
+[[function.on]]
+object_created = "capitals/again"
 
 [[function]]
 name = "batch"
@@ -340,6 +342,13 @@ def test_a_shell_is_led_to_the_stand_in(happenings: Happenings) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert " capitals\n" in done.stdout
+
+
+def test_a_function_that_starts_itself_by_what_it_writes_is_ended(happenings: Happenings) -> None:
+    happenings.client("s3").put_object(Bucket="texts", Key="again.txt", Body=b"over and over")
+    until(lambda: happenings.run.command_json("status")["events"]["counts"]["dead"] == 1, 30)
+    assert len([note for note in happenings.notes("copied") if note["key"] == "again.txt"]) == 16
+    assert "RecursiveInvocation: 16 runs in a row" in happenings.run.errors
 
 
 def test_a_failed_message_of_a_batch_comes_back_and_a_bad_one_ends_in_the_dead_letter_queue(

@@ -21,6 +21,7 @@ from io import BytesIO
 from typing import IO, Any
 
 from peaker.local_aws.calls import EVERY_QUEUE, STREAMS, Call, read_call
+from peaker.local_aws.traces import Traces
 from peaker.wire.host_header import is_local_name
 
 Environ = dict[str, Any]
@@ -59,6 +60,7 @@ class OneAtATime:
         self._turn = threading.Lock()
         self._changed = threading.Condition()
         self._versions: dict[str, int] = {}
+        self._traces = Traces()
         self._is_closing = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -82,12 +84,16 @@ class OneAtATime:
             size = int(environ["CONTENT_LENGTH"])
             looked_at = body.read() if size <= READ_BYTES_MAX else b""
             body.seek(0)
-            call = read_call(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""), _headers(environ), looked_at)
+            path, headers = environ.get("PATH_INFO", ""), _headers(environ)
+            call = read_call(environ["REQUEST_METHOD"], path, headers, looked_at)
             if not call.watched:
-                answer = self._call(environ, body)
+                if not call.changes:
+                    return self._call(environ, body)
+                answer = self._call(environ, body, lambda told: self._traces.remember(path, headers, told))
                 self._has_changed(call.changes)
                 return answer
-        return self._wait_for(call, environ)
+        answer = self._wait_for(call, environ)
+        return _with_body(answer, self._traces.put_into(answer.body)) if call.watched != STREAMS else answer
 
     def _wait_for(self, call: Call, environ: Environ) -> _Answer:
         """Ask until something is there or the time is over."""
@@ -125,7 +131,8 @@ class OneAtATime:
             return 0.0
         return float(json.loads(answer.body).get("Attributes", {}).get(name, 0))
 
-    def _call(self, environ: Environ, body: IO[bytes]) -> _Answer:
+    def _call(self, environ: Environ, body: IO[bytes], note: Callable[[bytes], None] = lambda _: None) -> _Answer:
+        """One call; `note` is given the body of its answer before the next call's turn."""
         said: list[Any] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], None]:
@@ -140,6 +147,7 @@ class OneAtATime:
             finally:
                 if (close := getattr(pieces, "close", None)) is not None:
                     close()
+            note(whole)
             self._after_call()
         return _Answer(said[0], said[1], whole)
 
@@ -148,8 +156,6 @@ class OneAtATime:
         return own if watched == STREAMS else own + self._versions.get(EVERY_QUEUE, 0)
 
     def _has_changed(self, changes: frozenset[str]) -> None:
-        if not changes:
-            return
         with self._changed:
             for change in changes:
                 self._versions[change] = self._versions.get(change, 0) + 1
@@ -165,6 +171,13 @@ def _refusal(environ: Environ) -> _Answer | None:
     if origin is not None and not _LOCAL_ORIGIN.fullmatch(origin):
         return _refused("403 Forbidden", f"Origin {origin[:200]!r} may not call this")
     return None
+
+
+def _with_body(answer: _Answer, body: bytes) -> _Answer:
+    if body is answer.body:
+        return answer
+    others = [(name, value) for name, value in answer.headers if name.lower() != "content-length"]
+    return _Answer(answer.status, [*others, ("Content-Length", str(len(body)))], body)
 
 
 def _refused(status: str, why: str) -> _Answer:

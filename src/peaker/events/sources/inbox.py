@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import uuid
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from peaker.aws_calls import messages
 from peaker.aws_calls.resources import Queue
 from peaker.events.sources.source import Source, Surroundings
 from peaker.messages import Event
+from peaker.wire.trace_header import parse_trace
 
 _NAMESPACE = uuid.UUID("6a3c5e7b-2f0c-4a57-9d6c-9a54cbb0b8f1")
 
@@ -23,6 +26,19 @@ _logger = logging.getLogger("peaker.events.sources")
 def event_id(*parts: str) -> str:
     """The same for the same message, however often it comes: by that a repeat is known."""
     return str(uuid.uuid5(_NAMESPACE, "/".join(parts)))
+
+
+def led_to_by(message: Mapping[str, Any], event: Event) -> Event:
+    """The event with the trace of the run that led to it: functions that start each other for ever are ended by it."""
+    trace = message.get("Attributes", {}).get("AWSTraceHeader")
+    if not trace:
+        return event
+    return replace(event, headers=(*event.headers, ("x-amzn-trace-id", trace)), hops=hops_of(trace))
+
+
+def hops_of(trace: str) -> int:
+    """How many runs a trace header tells of."""
+    return parse_trace(trace, epoch_s=0.0, chance=random.Random(0)).runs  # noqa: S311 - for an id that nobody sees
 
 
 class Inbox(Source):
@@ -65,7 +81,8 @@ class Inbox(Source):
 
     def _events_of(self, message: Mapping[str, Any]) -> Sequence[Event]:
         try:
-            return self.events_of(message["MessageId"], json.loads(message["Body"]))
+            events = self.events_of(message["MessageId"], json.loads(message["Body"]))
+            return [led_to_by(message, event) for event in events]
         except (KeyError, TypeError, ValueError) as error:
             # Nobody but the stand-in writes here; a message nobody can read would come for ever.
             _logger.error(  # noqa: TRY400 - the cause is what the message holds

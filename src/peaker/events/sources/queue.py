@@ -25,6 +25,7 @@ from peaker.aws_calls.joining import join_queue
 from peaker.aws_calls.resources import Queue
 from peaker.errors import PeakerError
 from peaker.events.invoking import Call, Ran
+from peaker.events.sources.inbox import hops_of
 from peaker.events.sources.source import Source, Surroundings
 from peaker.policy.retry import Ending
 from peaker.triggers import TriggerSection
@@ -155,6 +156,7 @@ class QueueSource(Source):
             payload=to_payload(sqs.event(records)),
             request_id=str(uuid.uuid4()),
             timeout_s=self._spec.timeout_s,
+            headers=trace_of(batch.received),
         )
         ran = await self._invoke(call, until_s=usable_s)
         failed = self._failed(ran, [message["MessageId"] for message in batch.received])
@@ -207,6 +209,13 @@ class QueueSource(Source):
                 await messages.give_back(self.around.aws, self._queue.url, [one["ReceiptHandle"] for one in left])
             except PeakerError as error:
                 _logger.info("%s: not given back: %s", self.name, error, extra={"action": "source"})
+
+
+def trace_of(received: Sequence[Message]) -> list[tuple[str, str]]:
+    """The trace header of the batch: that of the message whose chain of runs is the longest, by what it names."""
+    traces = [trace for one in received if (trace := one.get("Attributes", {}).get("AWSTraceHeader"))]
+    longest = max(traces, key=hops_of, default="")
+    return [("x-amzn-trace-id", longest)] if longest else []
 
 
 def batches_of(
