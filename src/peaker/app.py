@@ -93,21 +93,7 @@ def functions(settings: Settings) -> tuple[FunctionSpec, ...]:
     names = [spec.name for spec in specs]
     if len(set(names)) < len(names):
         raise SettingsError(f"function.name = {names[0]!r} is taken by the web app.", remedy="Rename the function.")
-    _check_destinations(settings)
     return tuple(specs)
-
-
-def _check_destinations(settings: Settings) -> None:
-    names = {declared.name for declared in settings.function}
-    for declared in settings.function:
-        for key in ("on_success", "on_failure"):
-            target = getattr(declared, key).removeprefix("function:")
-            if target and (target not in names or target == declared.name):
-                why = "the function itself, which would have no end" if target in names else "no function of this app"
-                known = ", ".join(sorted(names - {declared.name})) or "there is no other"
-                raise SettingsError(
-                    f"function.{key} = {getattr(declared, key)!r} of {declared.name!r} names {why}; allowed: {known}."
-                )
 
 
 def local_functions(settings: Settings) -> tuple[FunctionSpec, ...]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from peaker.errors import SettingsError
 from peaker.section_reader import setting
 from peaker.setting_checks import between
 
@@ -28,3 +31,40 @@ class EventsSection:
     waiting_max: int = setting(100_000, "Events that wait or run; more are refused.", between(1, 10_000_000))
     waiting_mb_max: int = setting(512, "Payloads of those, in MB.", between(1, 1_000_000))
     dead_max: int = setting(10_000, "Dead letters kept; the oldest goes for a new one.", between(1, 10_000_000))
+
+
+class HasDestinations(Protocol):
+    """What has them: a `[[function]]`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def on_success(self) -> str:
+        """Where the record of an event that succeeded goes, "" for nowhere."""
+
+    @property
+    def on_failure(self) -> str:
+        """Where the record of an event that was given up goes."""
+
+
+def check_destinations(functions: Sequence[HasDestinations], line_of: Callable[..., str]) -> None:
+    """Refuse a destination that is not there, or is the function itself; `line_of` gets the place after `function`.
+
+    Raises:
+        SettingsError: where, the value, and what is allowed.
+    """
+    names = {function.name for function in functions}
+    for number, function in enumerate(functions):
+        for key in ("on_success", "on_failure"):
+            given: str = getattr(function, key)
+            target = given.removeprefix("function:")
+            if not target or (target in names and target != function.name):
+                continue
+            why = "the function itself, which would have no end" if target in names else "no function of this app"
+            known = ", ".join(f"function:{name}" for name in sorted(names - {function.name})) or "there is no other"
+            raise SettingsError(
+                f"function.{key} = {given!r} of {function.name!r} is {why}; allowed: {known}.",
+                where=line_of(number, key),
+            )

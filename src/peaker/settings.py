@@ -19,7 +19,7 @@ from typing import Any
 
 from peaker.aws_section import AwsSection
 from peaker.errors import SettingsError
-from peaker.event_sections import EventsSection
+from peaker.event_sections import EventsSection, check_destinations
 from peaker.local_aws_section import LocalAwsSection
 from peaker.section_reader import Auto, Source, build_section, check_value, repeated, setting, suggestion
 from peaker.setting_checks import (
@@ -369,6 +369,7 @@ def _build_settings(document: Mapping[str, Any], source: Source, directory: str)
             )
     settings = Settings(**values)
     check_triggers(settings.function, partial(source.line_of, "function"), settings.secrets)
+    check_destinations(settings.function, partial(source.line_of, "function"))
     if not settings.app.web and any(trigger.http for function in settings.function for trigger in function.on):
         return dataclasses.replace(settings, app=dataclasses.replace(settings.app, web=NO_WEB_APP))
     return settings
