@@ -106,33 +106,39 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield Watched(run)
 
 
-def test_nothing_is_missed_while_the_events_process_is_killed(watched: Watched) -> None:
+@pytest.mark.parametrize(("things", "kills"), [(40, 1), pytest.param(600, 5, marks=pytest.mark.long)])
+def test_nothing_is_missed_while_the_events_process_is_killed(watched: Watched, things: int, kills: int) -> None:
     """1. messages, uploads and changes come, 2. it is killed among them, 3. each is seen, changes of a key in order."""
     sqs, s3, table = (watched.client(name) for name in ("sqs", "s3", "dynamodb"))
     url = sqs.get_queue_url(QueueName="work")["QueueUrl"]
-    for number in range(40):
-        sqs.send_message(QueueUrl=url, MessageBody=f"m{number}")
-        s3.put_object(Bucket="pictures", Key=f"k{number}", Body=b"x")
-        table.put_item(TableName="carts", Item={"id": {"S": f"c{number % 2}"}, "n": {"N": str(number)}})
-        if number == 20:
+    keys = [f"c{things}-even", f"c{things}-odd"]
+    kill_at = {things * turn // (kills + 1) for turn in range(1, kills + 1)}
+    for number in range(things):
+        sqs.send_message(QueueUrl=url, MessageBody=f"m{things}-{number}")
+        s3.put_object(Bucket="pictures", Key=f"k{things}-{number}", Body=b"x")
+        table.put_item(TableName="carts", Item={"id": {"S": keys[number % 2]}, "n": {"N": str(number)}})
+        if number in kill_at:
             watched.kill("events")
+
+    def changes() -> list[tuple[str, int]]:
+        records = [note["record"]["dynamodb"] for note in watched.notes("table")]
+        return [(record["Keys"]["id"]["S"], int(record["NewImage"]["n"]["N"])) for record in records]
 
     def missing() -> set[str]:
         seen = {note["record"]["body"] for note in watched.notes("aws:sqs")}
         seen |= {key for _, key in watched.keys("pictures")}
-        seen |= {note["record"]["dynamodb"]["NewImage"]["n"]["N"] for note in watched.notes("table")}
-        return {f"{kind}{number}" for kind in ("m", "k", "") for number in range(40)} - seen
+        seen |= {f"n{number}" for key, number in changes() if key in keys}
+        numbers = range(things)
+        wanted = {f"{kind}{things}-{number}" for kind in ("m", "k") for number in numbers}
+        return (wanted | {f"n{number}" for number in numbers}) - seen
 
     try:
         until(lambda: not missing(), 60)
     except TimeoutError:
         pytest.fail(f"never seen: {sorted(missing())}; {watched.run.errors}")
-    for key in ("c0", "c1"):
-        records = [note["record"]["dynamodb"] for note in watched.notes("table")]
-        own = [int(one["NewImage"]["n"]["N"]) for one in records if one["Keys"]["id"]["S"] == key]
-        first = list(dict.fromkeys(own))  # One that ran twice, for its run was cut off, ran twice in its place.
-        assert first == sorted(first)
-        assert own == sorted(own)
+    for key in keys:
+        own = [number for of, number in changes() if of == key]
+        assert own == sorted(own)  # One that ran twice, for its run was cut off, ran twice in its place.
 
 
 @pytest.mark.long
