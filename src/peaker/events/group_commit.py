@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from peaker.errors import PeakerError, QueueBroken, QueueFull, QueueUnavailable
-from peaker.events.sqlite_file import Database, code_of
+from peaker.events.sqlite_file import Database, code_of, is_full
 
 GROUP_CALLS_MAX = 256
 """Calls of one commit; they hold the event loop for some ten milliseconds."""
@@ -33,10 +33,8 @@ _PAGES_GIVEN_BACK = 512
 """At once, so that calls wait for some milliseconds."""
 
 # Extended result codes (sqlite.org/rescode.html).
-_IOERR_WRITE = 778
 _IOERR_FSYNC = 1034
 _IOERR_DIR_FSYNC = 1290
-_IOERR_SHMSIZE = 4874
 
 _logger = logging.getLogger("peaker.events.queue")
 
@@ -206,9 +204,7 @@ class GroupCommit:
     async def _after_failure(self, group: Sequence[_Call], error: sqlite3.Error) -> None:
         """Nothing of the group happened. On a full disk what is no intake is tried again: it may need no room."""
         self._roll_back()
-        code = code_of(error)
-        is_full = code & 0xFF == sqlite3.SQLITE_FULL or code in (_IOERR_WRITE, _IOERR_SHMSIZE)
-        if _ends_all(code):
+        if _ends_all(code_of(error)):
             self._break(error)
         unavailable = self._broken or QueueUnavailable(
             f"the event queue could not be written: {error}.", where=str(self._path)
@@ -216,8 +212,8 @@ class GroupCommit:
         intakes = [call for call in group if call.is_intake]
         others = [call for call in group if not call.is_intake]
         for call in intakes:
-            _refuse(call, self._full() if is_full else unavailable, error)
-        if is_full and others and (intakes or self._make_room()):
+            _refuse(call, self._full() if is_full(error) else unavailable, error)
+        if is_full(error) and others and (intakes or self._make_room()):
             await self._write(others)
             return
         for call in others:

@@ -34,6 +34,9 @@ _CHECKED_BYTES_MAX = 32 * MIB
 _BUSY_S_MAX = 0.25
 """For a person with a tool who holds the file just now; the queue waits with all its calls."""
 
+_IOERR_WRITE = 778
+_IOERR_SHMSIZE = 4874
+
 _logger = logging.getLogger("peaker.events.queue")
 
 Row = tuple[Any, ...]
@@ -119,6 +122,12 @@ def code_of(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0) or 0)
 
 
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether there was no room on the disk. Some ways to that end in an error of writing (sqlite.org/rescode.html)."""
+    code = code_of(error)
+    return code & 0xFF == sqlite3.SQLITE_FULL or code in (_IOERR_WRITE, _IOERR_SHMSIZE)
+
+
 class FileLock:
     """One process owns the file; the lock is a file beside it and ends with the process, however that ends."""
 
@@ -135,8 +144,9 @@ class FileLock:
                 where=str(path),
                 remedy="One process owns it; stop that one first, or let it do what is wanted.",
             ) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"pid {os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk; the lock holds, it only does not say by whom
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"pid {os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Another may have it."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from peaker.clock import Clock
-from peaker.errors import QueueFull, QueueUnavailable
+from peaker.errors import QueueFileError, QueueFull, QueueUnavailable
 from peaker.events import sqlite_shown
 from peaker.events.group_commit import GroupCommit, Weight
 from peaker.events.keeping import check_event, check_lease, check_lease_s, check_limit, check_name, check_retry
@@ -27,6 +27,7 @@ from peaker.events.sqlite_file import (
     Database,
     FileLock,
     connect_sqlite,
+    is_full,
     open_database,
     told_of,
 )
@@ -70,16 +71,12 @@ class SqliteQueue:
         self._connect = connect
         self._free_bytes_min = free_bytes_min
         self._lock = FileLock(path.with_name(path.name + ".lock"))
+        self._reserve = Reserve(path.with_name(path.name + ".reserve"))
         try:
-            database = open_database(path, connect)
-            with told_of(path):
-                self._rows = Rows(database, clock=clock, bounds=bounds or Bounds())
-                self._rows.load()
-                self._rows.begin_serials()
+            database = self._open(clock, bounds or Bounds())
         except BaseException:
             self._lock.release()
             raise
-        self._reserve = Reserve(path.with_name(path.name + ".reserve"))
         self._woken = asyncio.Event()
         self._commit = GroupCommit(
             database, reload=self._rows.load, make_room=self._reserve.give_up, on_broken=self._woken.set, path=path
@@ -89,6 +86,29 @@ class SqliteQueue:
         self._put_bytes_waiting = 0
         self._is_closed = False
         self._undoing: set[asyncio.Task[object]] = set()
+
+    def _open(self, clock: Clock, bounds: Bounds) -> Database:
+        """On a full disk once more, without the reserve: what is there is to be finished."""
+        try:
+            return self._open_once(clock, bounds)
+        except QueueFileError as error:
+            if not (
+                isinstance(error.__cause__, sqlite3.Error) and is_full(error.__cause__) and self._reserve.give_up()
+            ):
+                raise
+        return self._open_once(clock, bounds)
+
+    def _open_once(self, clock: Clock, bounds: Bounds) -> Database:
+        database = open_database(self._path, self._connect)
+        try:
+            with told_of(self._path):
+                self._rows = Rows(database, clock=clock, bounds=bounds)
+                self._rows.load()
+                self._rows.begin_serials()
+        except BaseException:
+            database.close()
+            raise
+        return database
 
     @property
     def woken(self) -> asyncio.Event:
