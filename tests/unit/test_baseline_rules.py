@@ -184,6 +184,14 @@ def test_another_start_up_time_makes_windows_anew_and_keeps_the_days() -> None:
     assert rule.servers([2.0] * 20)[-1] in {2, 3}
 
 
+def test_a_state_of_another_start_up_time_gives_its_days_alone() -> None:
+    rule = Acting(make_baseline(DEFAULT, economics_of(8.0)))
+    rule.servers([2.0] * 100)
+    found = make_baseline(DEFAULT, economics_of(8.0, start_s=600.0), state=rule.baseline.state()).state()
+    assert any(value == 2.0 for row in found["policies"]["cycle"]["rows"] for value in row)
+    assert found["leader"]["clock_s"] == 0
+
+
 def test_unknown_rules_and_missing_numbers_are_refused_by_name() -> None:
     with pytest.raises(SettingsError, match="no policy 'best'; there are: default, break-even"):
         make_baseline("best", economics_of())

@@ -6,6 +6,9 @@ functions would have cost is added up the same way and ends it. While it starts,
 
 The two sums are one value: `credit` moves up by the work's function price and down by the server's, held within 0 and
 the price of a start A. The server goes on when credit reaches A and off when it reaches 0.
+
+With r = function price / server price and starts of s steps this costs at most 3 + r (s + 1) / s times the clairvoyant
+optimum, and one round of starting and stopping a level: `docs/explanation/baseline.md` has the proof.
 """
 
 from __future__ import annotations
