@@ -104,6 +104,11 @@ def test_a_queue_can_be_opened_on_a_full_disk_to_finish_what_is_there() -> None:
             assert await queue.finish(leases) == ()
         finally:
             await queue.close()
+        with (folder / "other-data").open("ab", buffering=0) as other, contextlib.suppress(OSError):
+            while other.write(b"x" * 4_096):
+                pass
+        with pytest.raises(QueueFileError, match="full"):  # nothing is left that could be given up
+            SqliteQueue(path, clock=VirtualClock())
 
     with small_disk(80) as folder:
         asyncio.run(fill(folder))

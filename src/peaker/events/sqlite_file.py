@@ -195,6 +195,10 @@ def told_of(path: Path) -> Iterator[None]:
         kind = code_of(error) & 0xFF
         if kind in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise damaged(path, str(error)) from error
+        if is_full(error):
+            raise QueueFileError(
+                f"it cannot be opened, its disk is full ({error}).", where=str(path), remedy="Make room there."
+            ) from error
         raise QueueFileError(f"it cannot be opened: {error}.", where=str(path)) from error
     except OSError as error:
         raise QueueFileError(f"it cannot be opened: {error.strerror or error}.", where=str(path)) from error
