@@ -60,7 +60,7 @@ def check_destinations(functions: Sequence[HasDestinations], line_of: Callable[.
         for key in ("on_success", "on_failure"):
             given: str = getattr(function, key)
             target = given.removeprefix("function:")
-            if not target or (target in names and target != function.name):
+            if not given.startswith("function:") or (target in names and target != function.name):
                 continue
             why = "the function itself, which would have no end" if target in names else "no function of this app"
             known = ", ".join(f"function:{name}" for name in sorted(names - {function.name})) or "there is no other"

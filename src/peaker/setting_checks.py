@@ -71,7 +71,10 @@ INVOKE_ENDPOINT = matching(r"|https?://[^/\s?#@]+", "https://HOST or https://HOS
 ADDRESS = Check("host:port with a port up to 65,535", _is_address)
 NETWORKS = Check('IP addresses, networks such as 10.0.0.0/8, or "*" for all', _are_networks)
 ROUTE_PATH = matching(r"/[^\s*]*\*?", "a path that begins with / and may end with *")
-DESTINATION = matching(r"|function:[a-zA-Z][a-zA-Z0-9_-]{0,63}", "function:NAME")
+DESTINATION = matching(
+    r"|function:[a-zA-Z][a-zA-Z0-9_-]{0,63}|queue:[A-Za-z0-9_-]{1,80}|topic:[A-Za-z0-9_-]{1,256}",
+    "function:NAME, queue:NAME or topic:NAME",
+)
 FUNCTION_TIMEOUT = Check(
     "0.1 to 900; what takes longer is no function: make it a [[job]], which has no time limit",
     lambda value: bool(0.1 <= value <= 900),

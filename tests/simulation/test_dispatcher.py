@@ -455,15 +455,36 @@ def test_a_record_of_an_event_that_was_never_run_has_no_response() -> None:
     async def test(world: World) -> None:
         await world.put("looped", hops=16)
         await asyncio.sleep(1)
-        page = await world.queue.listing(function="b")
-        assert [entry.reason for entry in page.entries] == ["RecursiveInvocation"]
-        record = await world.record(page.entries[0].id)
-        told = json.loads(record.event.payload)
+        ((call, _),) = world.functions.calls
+        told = json.loads(call.payload)
+        assert call.function == "b"
+        # What b puts has more hops again: the chain does not go on from there.
+        assert (await world.record(call.request_id)).event.hops == 15
         assert told["requestContext"]["condition"] == "RecursiveInvocation"
         assert told["requestContext"]["approximateInvokeCount"] == 0
         assert "responseContext" not in told
 
     in_world(test, on_failure="function:b")
+
+
+def test_a_record_for_a_queue_waits_for_it_and_is_tried_again_until_it_is_sent() -> None:
+    async def queue_is_away_twice(call: Call) -> Ran:
+        if call.function == "queue:told" and sum(one.function == "queue:told" for one, _ in world_calls) < 3:
+            return Ran(ending=Ending.NOT_STARTED, error="nobody answers")
+        return FINE
+
+    world_calls: list[tuple[Call, float]] = []
+
+    async def test(world: World) -> None:
+        world.functions.calls = world_calls
+        await world.put("e1")
+        await asyncio.sleep(MINUTE_S)
+        assert [call.function for call, _ in world.functions.calls] == ["a", "queue:told", "queue:told", "queue:told"]
+        assert json.loads(world.functions.calls[-1][0].payload)["requestContext"]["requestId"] == "e1"
+        page = await world.queue.listing(function="queue:told")
+        assert [entry.state for entry in page.entries] == [State.FINISHED]
+
+    in_world(test, queue_is_away_twice, on_success="queue:told")
 
 
 def test_a_record_too_large_for_an_event_is_counted_and_the_event_ends_all_the_same() -> None:

@@ -31,7 +31,10 @@ def _written(directory: Path, text: str) -> Path:
             'on_success = "function:a"',
             ":4: function.on_success = 'function:a' of 'a' is the function itself, which would",
         ),
-        ('on_success = "b"', "function.on_success = 'b' is not allowed; allowed: function:NAME"),
+        (
+            'on_success = "b"',
+            "function.on_success = 'b' is not allowed; allowed: function:NAME, queue:NAME or topic:NAME",
+        ),
         ("retries_max = 3", "function.retries_max = 3 is not allowed; allowed: 0 to 2"),
         ("event_age_s_max = 59", "function.event_age_s_max = 59 is not allowed; allowed: 60 to 21,600"),
         ("timeout_s = 901", "what takes longer is no function: make it a [[job]], which has no time limit"),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from peaker.app import FunctionSpec, functions
+from peaker.events.destinations import DELIVERIES_AT_ONCE_MAX, DELIVERY_S_MAX, is_sent
 from peaker.policy.dispatch import Lane
 from peaker.policy.retry import RetryRules
 from peaker.settings import FunctionSection, Settings
@@ -28,9 +29,18 @@ class FunctionLanes:
 
 
 def lanes_of(settings: Settings) -> dict[str, FunctionLanes]:
-    """By function, those with a web app's included: it can be invoked by its name like any other."""
+    """By function, the web app's included: it can be invoked by its name like any other; and by queue and topic."""
     declared = {section.name: section for section in settings.function}
-    return {spec.name: _lanes(spec, declared.get(spec.name), settings) for spec in functions(settings)}
+    lanes = {spec.name: _lanes(spec, declared.get(spec.name), settings) for spec in functions(settings)}
+    targets = {target for of in lanes.values() for target in (of.alone.on_success, of.alone.on_failure)}
+    return lanes | {target: _delivery(target, settings) for target in targets if is_sent(target)}
+
+
+def _delivery(target: str, settings: Settings) -> FunctionLanes:
+    """A queue or topic to which records are sent."""
+    rules = RetryRules(age_s_max=settings.events.age_s_max, hops_max=settings.events.hops_max)
+    lane = Lane(function=target, at_once_max=DELIVERIES_AT_ONCE_MAX, timeout_s=DELIVERY_S_MAX, rules=rules)
+    return FunctionLanes(DELIVERIES_AT_ONCE_MAX, lane, {})
 
 
 def source_name(kind: Kind, name: str) -> str:

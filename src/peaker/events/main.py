@@ -23,6 +23,7 @@ from peaker.app import environment, functions
 from peaker.clock import Clock, SystemClock
 from peaker.control_socket import ControlServer, Status
 from peaker.errors import PeakerError
+from peaker.events.destinations import Delivering
 from peaker.events.dispatcher import Dispatcher
 from peaker.events.intake import Intake
 from peaker.events.invoking import HostInvoke
@@ -33,7 +34,7 @@ from peaker.events.queue import Bounds, Queue
 from peaker.events.runs import Runs
 from peaker.events.schedule import Schedules, scheduled_in
 from peaker.events.schedule_memory import ScheduleMemory
-from peaker.events.sources.listening import Listening
+from peaker.events.sources.listening import Listening, client_of
 from peaker.events.sqlite_queue import SqliteQueue
 from peaker.events.tally import Tally
 from peaker.functions.context import function_arn
@@ -95,11 +96,13 @@ class Events:
 
     async def _serve(self, queue: Queue) -> int:
         invoke = HostInvoke(self._state.invoke_socket)
+        client = client_of(self._settings, os.environ, self._clock)
+        delivering = Delivering(invoke, client)
         putting = Putting(queue, self._tally)
         region = region_of(environment(self._settings))
         runs = Runs(
             queue,
-            invoke,
+            delivering,
             clock=self._clock,
             chance=random.Random(),  # noqa: S311 - it spreads retries and names batches
             arn_of=lambda name, qualifier: f"{function_arn(name, region)}:{qualifier or LATEST}",
@@ -108,7 +111,7 @@ class Events:
         self._dispatcher = dispatcher = Dispatcher(
             queue,
             runs,
-            invoke,
+            delivering,
             lanes=lanes_of(self._settings),
             lease_s=self._settings.events.lease_s,
             clock=self._clock,
@@ -142,6 +145,8 @@ class Events:
         finally:
             listener.close()
             invoke.close()
+            if client is not None:
+                client.close()
         return 0 if is_whole else EXIT_CUT_SHORT
 
     async def _end(self, dispatcher: Dispatcher) -> bool:

@@ -149,7 +149,7 @@ class Runs:
 
     async def _finish(self, run: Run, leases: Sequence[Lease], ran: Ran) -> None:
         if run.lane.on_success:
-            await self._deliver(run.lane.on_success, leases[0], SUCCESS, ran)
+            await self._deliver(run.lane, run.lane.on_success, leases[0], SUCCESS, ran)
         late = await self._lasting(lambda: self._queue.finish(leases, request_id=run.request_id))
         self.tally.finished += len(leases) - len(late)
         self.tally.late += len(late)
@@ -185,7 +185,7 @@ class Runs:
     async def _bury(self, run: Run, lease: Lease, reason: Reason, ran: Ran) -> None:
         event = lease.event
         if run.lane.on_failure:
-            await self._deliver(run.lane.on_failure, lease, reason.value, ran)
+            await self._deliver(run.lane, run.lane.on_failure, lease, reason.value, ran)
         late = await self._lasting(
             lambda: self._queue.bury(
                 [lease],
@@ -201,7 +201,7 @@ class Runs:
             told = f"{event.function} {event.id} from {event.source} is a dead letter: {reason.value}: {ran.error}"
             _logger.warning("%s", told, extra={"action": "event"})
 
-    async def _deliver(self, target: str, lease: Lease, condition: str, ran: Ran) -> None:
+    async def _deliver(self, lane: Lane, target: str, lease: Lease, condition: str, ran: Ran) -> None:
         """Put the record of an event that ends as an event for its destination, before it ends.
 
         Killed in between, it is put again: the id it is made of the lease keeps the second of the same lease out.
@@ -230,7 +230,8 @@ class Runs:
             payload=record,
             source=f"destination/{event.function}",
             headers=event.headers,
-            hops=event.hops + 1,
+            # One run more is allowed for being told that there were too many; a chain that goes on from there ends.
+            hops=min(event.hops + 1, lane.rules.hops_max - 1),
         )
         try:
             await self._lasting(lambda: self._queue.put([following]))

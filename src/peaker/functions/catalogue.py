@@ -105,10 +105,16 @@ class Catalogue:
             "MaximumRetryAttempts": spec.retries_max,
             "MaximumEventAgeInSeconds": int(spec.event_age_s_max),
             "DestinationConfig": {
-                name: {"Destination": self._published.arn(target.removeprefix("function:"))} if target else {}
+                name: {"Destination": self._destination_arn(target)} if target else {}
                 for name, target in targets.items()
             },
         }
+
+    def _destination_arn(self, target: str) -> str:
+        kind, _, name = target.partition(":")
+        if kind == "function":
+            return self._published.arn(name)
+        return f"arn:aws:{'sqs' if kind == 'queue' else 'sns'}:{self._published.region}:{ACCOUNT_ID}:{name}"
 
     def _functions(self, call: ReadCall) -> Document:
         versions = (LATEST, self._number) if call.all_versions else (LATEST,)
