@@ -34,17 +34,18 @@ def run(options: list[str]) -> list[Result]:
         parser.error("--repeats must be 1 to 50")
     length_s = QUICK_LENGTH_S if chosen.quick else LENGTH_S
     proved = asyncio.run(prove(SHAPES, length_s=length_s, repeats=repeats, keep=chosen.keep))
-    return [result for each in proved for result in results_of(each)]
+    return [result for each in proved for result in results_of(each, is_whole=not chosen.quick)]
 
 
-def results_of(proved: Proved) -> list[Result]:
-    """A row a figure, and one that says whether the shape is one that the bar speaks of."""
+def results_of(proved: Proved, *, is_whole: bool) -> list[Result]:
+    """A row a figure, and one that says whether the shape, sent whole, is one that the bar speaks of."""
     print(f"\n{proved.shape.name}: {proved.shape.about}\n{proved.text}", file=sys.stderr, flush=True)
     rows = [_result(proved, row) for row in proved.comparison.rows]
     spilled = next(row.measured for row in proved.comparison.rows if row.name == "spilled_share")
     within = spilled is not None and SPILLED[0] <= spilled <= SPILLED[1]
     share = None if spilled is None else spilled * 100
-    return [*rows, Result(f"{proved.shape.name}: spilled", share, "%", "5 to 50", within)]
+    bar, holds = ("5 to 50", within) if is_whole else ("", None)
+    return [*rows, Result(f"{proved.shape.name}: spilled", share, "%", bar, holds)]
 
 
 def _result(proved: Proved, row: Row) -> Result:
