@@ -11,6 +11,7 @@ import pytest
 from proofs import MODEL
 
 from peaker.plan.workload import PlanError
+from peaker.simulate.case import SERVERS_MAX
 from peaker.simulate.measures import Measures
 from peaker.simulate.predicting import (
     QUICK_REQUESTS_MAX,
@@ -131,6 +132,7 @@ def test_the_world_is_taken_where_it_knows_everything() -> None:
     changes: tuple[tuple[dict[str, Any], str], ...] = (
         ({"spillable_share": 0.5}, "a part of the requests"),
         ({"servers": (1, 2)}, "by a schedule"),
+        ({"servers": (SERVERS_MAX + 1,)}, "65 servers are more than 64"),
         ({"servers": (0,), "placement": "functions"}, "no server"),
     )
     for change, why in changes:

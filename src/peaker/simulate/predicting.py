@@ -44,6 +44,9 @@ WORLD_REQUESTS_USUAL = 50_000
 """More are left to the quick one unless the world is asked for."""
 
 WORLD_ALL_RUNS = 200_000
+WORLD_SERVERS_MAX = 64
+"""As `simulate.case.SERVERS_MAX`."""
+
 WORLD_S_MAX = 3600.0
 """A worker beats a hundred times a second, also where nothing is asked."""
 
@@ -62,6 +65,8 @@ def why_not_world(trace: Trace, model: Model) -> str:
         return "only a part of the requests may spill"
     if model.servers == (0,):
         return "there is no server"
+    if model.servers[0] > WORLD_SERVERS_MAX:
+        return f"{model.servers[0]} servers are more than {WORLD_SERVERS_MAX}"
     if trace.total > WORLD_REQUESTS_MAX:
         return f"{trace.total:,} requests are more than {WORLD_REQUESTS_MAX:,}"
     if trace.duration_s > WORLD_S_MAX:
