@@ -59,19 +59,16 @@ RUNS_MIN = 3
 
 def why_not_world(trace: Trace, model: Model) -> str:
     """Why the world cannot simulate this, "" if it can."""
-    if len(model.servers) > 1:
-        return "servers come and go by a schedule"
-    if model.placement != Placement.SERVERS.value and model.spillable_share not in {0.0, 1.0}:
-        return "only a part of the requests may spill"
-    if model.servers == (0,):
-        return "there is no server"
-    if model.servers[0] > WORLD_SERVERS_MAX:
-        return f"{model.servers[0]} servers are more than {WORLD_SERVERS_MAX}"
-    if trace.total > WORLD_REQUESTS_MAX:
-        return f"{trace.total:,} requests are more than {WORLD_REQUESTS_MAX:,}"
-    if trace.duration_s > WORLD_S_MAX:
-        return f"{trace.duration_s:,.0f} s are longer than {WORLD_S_MAX:,.0f}"
-    return ""
+    may_spill = model.placement != Placement.SERVERS.value
+    reasons = (
+        (len(model.servers) > 1, "servers come and go by a schedule"),
+        (may_spill and model.spillable_share not in {0.0, 1.0}, "only a part of the requests may spill"),
+        (model.servers[0] == 0, "there is no server"),
+        (model.servers[0] > WORLD_SERVERS_MAX, f"{model.servers[0]} servers are more than {WORLD_SERVERS_MAX}"),
+        (trace.total > WORLD_REQUESTS_MAX, f"{trace.total:,} requests are more than {WORLD_REQUESTS_MAX:,}"),
+        (trace.duration_s > WORLD_S_MAX, f"{trace.duration_s:,.0f} s are longer than {WORLD_S_MAX:,.0f}"),
+    )
+    return next((why for holds, why in reasons if holds), "")
 
 
 def simulator_for(trace: Trace, model: Model) -> Simulator:
