@@ -24,7 +24,9 @@ from peaker.simulate.comparison import Comparison, compare
 from peaker.simulate.measurement import load_measurement
 from peaker.simulate.prediction import load_prediction
 
-MEASURE_FOR_S = 40.0
+MEASURE_SHARE = 2.0
+"""The app is measured for this many times the length of a replay."""
+
 INSTANCES_GONE_S_MAX = 15.0
 VOID_REPEATS_MAX = 3
 """Repeats whose generator was late are replayed anew, at most so many of all together."""
@@ -45,7 +47,7 @@ async def prove(shapes: Sequence[Shape], *, length_s: float, repeats: int, keep:
         async with running.store() as store:
             settings = settings_for(store)
             (folder / "peaker.toml").write_text(settings, encoding="utf-8")
-            await _measure(folder)
+            await _measure(folder, MEASURE_SHARE * length_s)
             for shape in shapes:
                 await _peaker(
                     "simulate", folder, str(shape.trace), *shape.options(length_s), out=_prediction(folder, shape)
@@ -77,10 +79,10 @@ def _measured(folder: Path, shape: Shape) -> list[Path]:
     return sorted(folder.glob(f"measured-{shape.name}-*.json"))
 
 
-async def _measure(folder: Path) -> None:
+async def _measure(folder: Path, for_s: float) -> None:
     _say("measuring the app")
     paths = [word for path in PATHS for word in ("--path", path)]
-    await _run("measure", "--config", str(folder / "peaker.toml"), *paths, "--for", f"{MEASURE_FOR_S:g}", "--yes")
+    await _run("measure", "--config", str(folder / "peaker.toml"), *paths, "--for", f"{for_s:g}", "--yes")
 
 
 async def _replay_all(  # noqa: PLR0917 - what, how often, and where
