@@ -189,7 +189,7 @@ def test_an_event_waits_for_the_process_that_keeps_it_and_is_run_once_when_that_
 def test_a_run_under_way_when_the_events_process_is_killed_is_not_made_twice() -> None:
     made = dataclasses.replace(settings_of(APPS, bad="handlers:misbehave"), events=EventsSection(lease_s=0.5))
     with RunningHost(made, with_events=True) as host:
-        reply = client_of(host).invoke(FunctionName="bad", InvocationType="Event", Payload='{"do": "sleep", "s": 2}')
+        reply = client_of(host).invoke(FunctionName="bad", InvocationType="Event", Payload='{"do": "sleep", "s": 1}')
         request_id = reply["ResponseMetadata"]["RequestId"]
         until(lambda: f"START RequestId: {request_id}" in host.log_text())
         assert host.events_process is not None
