@@ -63,6 +63,12 @@ def kill(run: PeakerRun, name: str) -> None:
     until(lambda: not is_alive(pid), 30)
 
 
+def test_its_settings_are_checked_without_a_region_or_key_of_the_users(photos: PeakerRun) -> None:
+    checked = photos.command("check", "--aws", "local")
+    assert checked.returncode == 0, checked.stderr
+    assert "photo-uploads/*.jpg" in checked.stdout
+
+
 def test_an_upload_gets_a_real_thumbnail(photos: PeakerRun) -> None:
     assert ask(photos, "/thumbnails/wide.jpg")[0] == 404
     assert ask(photos, "/photos/wide.jpg", photo(800, 400), "PUT")[0] == 202

@@ -26,15 +26,16 @@ from peaker.policy.resources import check_resources
 from peaker.policy.schedule import Schedule, next_after
 from peaker.schedule_expression import Rate, parse_expression
 from peaker.secret_values import read_secrets
-from peaker.settings import Settings
+from peaker.settings import Settings, replaced
 from peaker.triggers import TriggerSection
 
 
 @click.command("check")
 @settings_options
 @click.option("--no-import", is_flag=True, help="Do not import the app and its handlers.")
+@click.option("--aws", metavar="local|URL", help="As of `peaker run`: code that is imported meets no AWS.")
 @json_option
-def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -> None:
+def command(*, config: str | None, stage: str, no_import: bool, aws: str | None, as_json: bool) -> None:
     """Check the settings, import and start the app, and show where each route may run and why.
 
     Refused are unknown keys, wrong values, a declared placement that breaks a limit, resources that could be
@@ -46,9 +47,12 @@ def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -
     Examples:
       peaker check
       peaker check --stage prod --no-import
+      peaker check --aws local
       peaker check --json
     """  # noqa: D301
     settings = find_settings(config, stage)
+    if aws is not None:
+        settings = replaced(settings, "aws.endpoint", aws, where="--aws")
     check_settings(settings)
     if not no_import:
         import_all(settings, start=True)
@@ -61,9 +65,9 @@ def command(*, config: str | None, stage: str, no_import: bool, as_json: bool) -
 
 def check_settings(settings: Settings) -> None:
     """Everything that can be refused before a process is started; raises SettingsError."""
-    if not settings.app.web and not settings.function:
+    if not settings.app.web and not settings.started:
         raise SettingsError(
-            "there is neither [app] web nor a [[function]], so there is nothing to run.",
+            "there is neither [app] web nor a [[function]] or [[job]], so there is nothing to run.",
             where="settings",
             remedy='Name the ASGI or WSGI app as web = "module:attribute", or declare a function.',
         )
@@ -88,7 +92,7 @@ def check_programs(settings: Settings) -> None:
 
 def _found(settings: Settings) -> dict[str, Any]:
     servers = settings.servers
-    triggers = {function.name: [_trigger(trigger) for trigger in function.on] for function in settings.function}
+    triggers = {function.name: [_trigger(trigger) for trigger in function.on] for function in settings.started}
     return {
         "app": settings.app.name,
         "stage": settings.stage,
