@@ -201,20 +201,6 @@ def test_a_run_under_way_when_the_events_process_is_killed_is_not_made_twice() -
         assert host.log_text().count(f"START RequestId: {request_id}") == 1
 
 
-def test_a_full_queue_is_told_as_lambdas_throttle() -> None:
-    made = settings_of(APPS, bad="handlers:misbehave")
-    with RunningHost(dataclasses.replace(made, events=EventsSection(waiting_max=2)), with_events=True) as host:
-        client = client_of(host)
-        slow = {"FunctionName": "bad", "InvocationType": "Event", "Payload": '{"do": "sleep", "s": 1}'}
-        assert [client.invoke(**slow)["StatusCode"] for _ in range(2)] == [202, 202]
-        with pytest.raises(client.exceptions.TooManyRequestsException) as caught:
-            client.invoke(**slow)
-        assert caught.value.response["Reason"] == "FunctionInvocationRateLimitExceeded"
-        assert caught.value.response["ResponseMetadata"]["HTTPHeaders"]["retry-after"] == "5"
-        until(lambda: host.events()["totals"]["finished"] == 2)
-        assert client.invoke(**slow)["StatusCode"] == 202
-
-
 def test_a_trace_begins_at_the_host_and_names_the_function(client: Any) -> None:
     told = json.loads(client.invoke(FunctionName="echo")["Payload"].read())["trace_id"]
     pattern = r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0;Lineage=[0-9a-f]{8}:1"

@@ -191,6 +191,3 @@ def test_of_a_stopped_app_the_file_is_read_and_nothing_is_changed(project: Proje
     assert "nothing runs here" in listed.stderr
     refused = project.run.command("events", "redrive", known)
     assert (refused.returncode, "no events process runs here" in refused.stderr) == (1, True)
-    project.run.start()
-    project.run.wait_ready()
-    assert project.events("redrive", "--all")["redriven"] >= 1

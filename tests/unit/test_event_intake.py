@@ -23,8 +23,11 @@ from peaker.events.questions import Questions
 from peaker.events.queue import Bounds
 from peaker.events.tally import Tally
 from peaker.frames import FrameReader, pack
+from peaker.functions.durable_events import DurableEvents
+from peaker.functions.prepared import PreparedEvent
 from peaker.messages import Event
 from peaker.unix_socket import UnixListener
+from peaker.wire.lambda_errors import InvokeApiError
 
 EVENT = Event(
     id="e1", function="f", payload=b'{"n":1}', source="invoke", qualifier="3",
@@ -206,6 +209,38 @@ def test_garbage_ends_its_own_connection_alone() -> None:
                 await loop.sock_sendall(other, b"GET / HTTP/1.1\r\n\r\n")
                 assert await loop.sock_recv(other, 10) == b""
             assert await client.put(EVENT) == "e1"
+
+    at_place(test)
+
+
+PREPARED = PreparedEvent(request_id="e1", function="f", payload=b"{}", qualifier="3", headers={"x": "y"}, hops=2)
+
+
+def test_the_function_host_is_told_of_a_full_queue_as_lambda_throttles() -> None:
+    async def test(place: Place, _: EventClient) -> None:
+        events = DurableEvents(place.path)
+        async with place.open():
+            await events.take(PREPARED)
+            record = await place.queue.get("e1")
+            assert record is not None
+            assert (record.event.source, record.event.headers, record.event.hops) == ("invoke", (("x", "y"),), 2)
+            with pytest.raises(InvokeApiError) as caught:
+                await events.take(replace(PREPARED, request_id="e2"))
+        events.close()
+        refused = caught.value
+        assert (refused.status, refused.kind, refused.retry_after_s) == (429, "TooManyRequestsException", 5.0)
+        assert refused.fields["Reason"] == "FunctionInvocationRateLimitExceeded"
+
+    at_place(test, bounds=Bounds(events_max=1))
+
+
+def test_the_function_host_is_told_of_an_absent_process_as_an_error_of_the_service() -> None:
+    async def test(place: Place, _: EventClient) -> None:
+        events = DurableEvents(place.path, wait_s=0.1)
+        with pytest.raises(InvokeApiError) as caught:
+            await events.take(PREPARED)
+        events.close()
+        assert (caught.value.status, caught.value.kind) == (500, "ServiceException")
 
     at_place(test)
 
