@@ -53,12 +53,12 @@ def client(url: str) -> AwsClient:
 def test_four_senders_and_four_receivers_lose_nothing_and_no_message_is_given_twice(url: str) -> None:
     sqs = boto(url, "sqs")
     queue = sqs.create_queue(QueueName="busy", Attributes={"VisibilityTimeout": "60"})["QueueUrl"]
-    wanted = 4 * 15
+    wanted = 4 * 10
     got: list[str] = []
     all_there = threading.Event()
 
     def send(sender: int) -> None:
-        for number in range(15):
+        for number in range(10):
             sqs.send_message(QueueUrl=queue, MessageBody=f"{sender}-{number}")
 
     def take() -> None:
@@ -73,7 +73,7 @@ def test_four_senders_and_four_receivers_lose_nothing_and_no_message_is_given_tw
     with ThreadPoolExecutor(8) as threads:
         for done in [*(threads.submit(send, sender) for sender in range(4)), *(threads.submit(take) for _ in range(4))]:
             done.result()
-    assert sorted(got) == sorted(f"{sender}-{number}" for sender in range(4) for number in range(15))
+    assert sorted(got) == sorted(f"{sender}-{number}" for sender in range(4) for number in range(10))
 
 
 def test_a_receiver_that_waits_hears_at_once_and_holds_up_nobody(url: str) -> None:
