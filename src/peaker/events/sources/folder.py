@@ -90,7 +90,7 @@ class FolderSource(Source):
         """Wait until something may have changed, and take it."""
         assert self._positions is not None
         within_s = LOOK_ANYWAY_S if self.around.client is None else LOOK_AT_COPY_S
-        if self._inotify is None:
+        if self._inotify is None or self._inotify.is_blind:
             within_s = LOOK_AGAIN_S
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):

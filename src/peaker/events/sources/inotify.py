@@ -58,6 +58,8 @@ class Inotify:
         self._on_change = on_change
         self._folders: dict[int, Path] = {}
         self.written = Written()
+        self.is_blind = False
+        """A folder below could not be watched: what happens there is only found by looking."""
         self.descriptor = self._libc.inotify_init1(_NONBLOCK | _CLOEXEC)
         if self.descriptor < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1")
@@ -97,7 +99,10 @@ class Inotify:
     def _take(self, path: Path, mask: int) -> None:
         if mask & _IS_FOLDER:
             if mask & (_CREATE | _MOVED_TO):
-                self.watch(path)
+                try:
+                    self.watch(path)
+                except OSError:
+                    self.is_blind = True
             return
         known = str(path.relative_to(self._root))
         written = self.written

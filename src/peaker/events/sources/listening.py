@@ -131,4 +131,4 @@ def waits_for_aws(settings: Settings) -> list[str]:
 
 
 def _triggers(settings: Settings) -> list[tuple[str, TriggerSection]]:
-    return [(function.name, trigger) for function in settings.function for trigger in function.on]
+    return [(function.name, trigger) for function in settings.started for trigger in function.on]
