@@ -13,7 +13,7 @@ from peaker.policy.baseline import DEFAULT, NAMES, Bounds, Economics, Seen, make
 from peaker.policy.break_even import starting_time_s
 from peaker.policy.paper_fleet import PaperFleet
 from peaker.policy.provision import Baseline
-from peaker.simulate.provisioning import Course, cost_of, followed, judged
+from peaker.simulate.provisioning import Course, cost_of, followed, judged, optimum_of
 
 SERVER_USD = 0.04
 
@@ -90,7 +90,12 @@ def test_no_demand_that_watches_its_decisions_makes_it_cost_more_than_its_bound(
     adversary: Callable[[PaperFleet, int], float], price_ratio: float, start_steps: int
 ) -> None:
     economics = economics_of(price_ratio, start_steps)
-    baseline, fleet = make_baseline(DEFAULT, economics), PaperFleet()
+    require_within_bound(answered(DEFAULT, economics, adversary), economics)
+
+
+def answered(name: str, economics: Economics, adversary: Callable[[PaperFleet, int], float]) -> list[float]:
+    """The demand of an adversary that sees the servers after each decision."""
+    baseline, fleet = make_baseline(name, economics), PaperFleet()
     demand: list[float] = []
     for step in range(800):
         seen = Seen(
@@ -102,7 +107,33 @@ def test_no_demand_that_watches_its_decisions_makes_it_cost_more_than_its_bound(
         fleet.order(baseline.decide(seen).servers, starting_time_s(economics))
         demand.append(adversary(fleet, step))
         fleet.pass_time(30)
-    require_within_bound(demand, economics)
+    return demand
+
+
+def require_factor(demand: list[float], economics: Economics) -> None:
+    """Break-even against the clairvoyant optimum, in dollars; one round for each level comes on top."""
+    ratio, steps = economics.price_ratio, max(1, economics.start_steps)
+    levels = math.ceil(max(demand))
+    round_usd = levels * (2 * steps + ratio * (steps + 1)) * economics.step_s / 3600 * SERVER_USD
+    cost = cost_of(course_of("break-even", demand, economics), economics).usd
+    limit = 3 + ratio * (steps + 1) / steps
+    assert cost <= limit * optimum_of(np.array(demand), economics) + round_usd + 1e-9
+
+
+@given(demand=DEMANDS, price_ratio=st.floats(1.01, 50), start_steps=st.integers(0, 6))
+@settings(max_examples=60, deadline=None)
+def test_break_even_keeps_its_factor_over_the_clairvoyant_optimum(
+    demand: list[float], price_ratio: float, start_steps: int
+) -> None:
+    require_factor(demand, economics_of(price_ratio, start_steps))
+
+
+@pytest.mark.parametrize(("price_ratio", "start_steps"), [(2.3, 3), (33.0, 3), (33.0, 1), (8.0, 0)])
+def test_break_even_keeps_its_factor_where_load_goes_as_soon_as_a_server_is_ready(
+    price_ratio: float, start_steps: int
+) -> None:
+    economics = economics_of(price_ratio, start_steps)
+    require_factor(answered("break-even", economics, lambda fleet, _: 0.0 if fleet.ready else 1.0), economics)
 
 
 @pytest.mark.parametrize("name", [each for each in NAMES if each != "fixed"])
