@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +50,7 @@ class TableSource(Source):
         self._function = function
         self._positions: Positions | None = None
         self._stream = ""
+        self._from_s = 0
         self._iterators: dict[str, str] = {}
         """Of each shard that is read now."""
 
@@ -65,6 +67,7 @@ class TableSource(Source):
             raise NoTable(
                 f"there is no table {self._trigger.table!r}.", where=self.name, remedy="[local_aws.tables] makes it."
             )
+        self._from_s = await self._first_moment()
         self._iterators = {}
         await self._open_shards()
         self._is_well()
@@ -96,7 +99,7 @@ class TableSource(Source):
         )
         records = answer.get("Records") or []
         if records:
-            await self.put([self._event_of(record) for record in records])
+            await self.put([self._event_of(record) for record in records if created_s(record) >= self._from_s])
             await self._move(shard, records[-1]["dynamodb"]["SequenceNumber"])
         following = answer.get("NextShardIterator")
         if following:
@@ -134,11 +137,22 @@ class TableSource(Source):
             except AwsRefused as error:
                 if error.code != _TRIMMED:
                     raise
-        # Peaker's own stand-in is as old as the run: "the latest" when it began is its beginning.
-        is_from_start = bool(place) or self.around.settings.aws.endpoint == LOCAL
-        kind = "TRIM_HORIZON" if is_from_start else self._trigger.starting_position
-        answer = await self.around.aws.json("streams", "GetShardIterator", {**asked, "ShardIteratorType": kind})
-        return str(answer["ShardIterator"])
+        oldest = {**asked, "ShardIteratorType": "TRIM_HORIZON"}
+        return str((await self.around.aws.json("streams", "GetShardIterator", oldest))["ShardIterator"])
+
+    async def _first_moment(self) -> int:
+        """Epoch second from which on changes count, kept since the first start of all; 0 for all there are.
+
+        An iterator of kind LATEST would miss what comes between two starts before there is any position, and the first
+        of a shard's child. Peaker's own stand-in is as old as the run: "the latest" when it began is its beginning.
+        """
+        assert self._positions is not None
+        name = f"{self._function}/{self._stream}"
+        if not (kept := await asyncio.to_thread(self._positions.position, name)):
+            is_all = self._trigger.starting_position == "TRIM_HORIZON" or self.around.settings.aws.endpoint == LOCAL
+            kept = "0" if is_all else str(int(self.around.clock.epoch_s()))
+            await asyncio.to_thread(self._positions.move, name, kept)
+        return int(kept)
 
     async def _place(self, shard: str) -> str:
         assert self._positions is not None
@@ -161,6 +175,12 @@ class TableSource(Source):
             dedup_key=name,
             group=group_of(record["dynamodb"].get("Keys", {})),
         )
+
+
+def created_s(record: Mapping[str, Any]) -> float:
+    """Epoch second of a change; one that does not say counts as new."""
+    told = record["dynamodb"].get("ApproximateCreationDateTime")
+    return float(told) if isinstance(told, (int, float)) else math.inf
 
 
 def group_of(keys: Mapping[str, Any]) -> str:
