@@ -140,6 +140,10 @@ class BuildError(PeakerError):
     exit_code = 2
 
 
+class DeployError(PeakerError):
+    """AWS did not do what was asked of it."""
+
+
 class CredentialsError(PeakerError):
     """AWS credentials cannot be had."""
 
