@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +11,7 @@ import click
 from peaker.app import find_settings
 from peaker.cli import present
 from peaker.cli.options import json_option, settings_options
+from peaker.engines.aws.building import PYTHON_HERE, PYTHONS, build_package
 from peaker.errors import BuildError
 from peaker.settings import Settings
 from peaker.units import human_bytes
@@ -21,8 +19,6 @@ from peaker.units import human_bytes
 if TYPE_CHECKING:
     from peaker.engines.aws.package import Package
 
-PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-_HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _PARTS_TOLD = 8
 
 
@@ -32,7 +28,7 @@ _PARTS_TOLD = 8
     "--out", type=click.Path(path_type=Path), help="Folder for what is built.  [default: dist, in the project]"
 )
 @click.option("--arch", type=click.Choice(["arm64", "x86_64"]), help="[default: functions.architecture]")
-@click.option("--python", type=click.Choice(PYTHONS), default=_HERE, show_default=True, help="Python on Lambda.")
+@click.option("--python", type=click.Choice(PYTHONS), default=PYTHON_HERE, show_default=True, help="Python on Lambda.")
 @click.option(
     "--requirements",
     type=click.Path(path_type=Path),
@@ -77,31 +73,10 @@ def command(
 
 
 def _zip(settings: Settings, built: Path, architecture: str, python: str, named: Path | None) -> Package:
-    from peaker.engines.aws.contents import (
-        adapter_files,
-        install,
-        peaker_files,
-        project_files,
-        requirements_of,
-    )
-    from peaker.engines.aws.package import below, write_package
-
-    root = Path(settings.directory)
-    leave_out = [built, *([root / settings.app.env_file] if settings.app.env_file else [])]
-    with tempfile.TemporaryDirectory(prefix="peaker-build-") as folder, present.work_bar("building") as progress:
-        progress("packages", 0, 2)
-        install(requirements_of(root, named), Path(folder), architecture=architecture, python=python)
-        progress("zip", 1, 2)
-        project = {os.fspath(path.relative_to(root)): path for path in project_files(root, leave_out=leave_out)}
-        sources = (
-            ("peaker", adapter_files()),
-            ("packages", below(Path(folder))),
-            ("peaker", peaker_files()),
-            ("project", project),
+    with present.work_bar("building") as progress:
+        return build_package(
+            settings, built, architecture=architecture, python=python, requirements=named, progress=progress
         )
-        package = write_package(sources, built / f"lambda-{architecture}.zip")
-        progress("", 2, 2)
-    return package
 
 
 def _image(root: Path, built: Path, python: str, named: Path | None) -> list[Path]:

@@ -12,15 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from peaker.engines.aws.account import asking
 from peaker.errors import DeployError
 
 POLL_S = 2.0
 WAIT_S_MAX = 3600.0
+CHANGE_SET_PREFIX = "peaker-"
 CAPABILITIES = ["CAPABILITY_NAMED_IAM"]
 
+STACK = "AWS::CloudFormation::Stack"
+
 _BUSY = "_IN_PROGRESS"
+_BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
 _NO_CHANGE = ("didn't contain changes", "No updates are to be performed")
 
 Sleep = Callable[[float], None]
@@ -52,6 +55,35 @@ class Event:
         return self.status.endswith("_FAILED")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackState:
+    """How a stack stands: CloudFormation's status ("" where there is none), its reason, and its outputs."""
+
+    status: str
+    reason: str
+    outputs: dict[str, str]
+
+    @property
+    def is_busy(self) -> bool:
+        """Something is being done to it."""
+        return self.status.endswith(_BUSY)
+
+    @property
+    def is_unborn(self) -> bool:
+        """Making it failed, and it can only be removed."""
+        return self.status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED")
+
+    @property
+    def is_stuck(self) -> bool:
+        """Going back failed: a person has to say what may be left as it is."""
+        return self.status == "UPDATE_ROLLBACK_FAILED"
+
+    @property
+    def stands(self) -> bool:
+        """The last thing done to it was done to its end."""
+        return self.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
+
+
 class CloudFormationStack:
     """One stack by its name; `client` is boto3's.
 
@@ -62,22 +94,26 @@ class CloudFormationStack:
         self._client = client
         self._sleep = sleep
         self.name = name
+        self._reference = name
+
+    def state(self) -> StackState:
+        """As CloudFormation describes it."""
+        try:
+            (found,) = self._call("describe_stacks", StackName=self._reference)["Stacks"]
+        except DeployError as error:
+            if "does not exist" in error.what:
+                return StackState(status="", reason="", outputs={})
+            raise
+        status: str = found["StackStatus"]
+        return StackState(
+            status="" if status in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE") else status,
+            reason=found.get("StackStatusReason", ""),
+            outputs={each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])},
+        )
 
     def status(self) -> str:
         """CloudFormation's status; "" where there is no such stack, or only one that was never made."""
-        try:
-            found = self._call("describe_stacks", StackName=self.name)["Stacks"]
-        except DeployError as error:
-            if "does not exist" in error.what:
-                return ""
-            raise
-        status: str = found[0]["StackStatus"]
-        return "" if status in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE") else status
-
-    def outputs(self) -> dict[str, str]:
-        """What the stack tells of itself."""
-        (found,) = self._call("describe_stacks", StackName=self.name)["Stacks"]
-        return {each["OutputKey"]: each["OutputValue"] for each in found.get("Outputs", [])}
+        return self.state().status
 
     def template(self) -> dict[str, Any]:
         """The template it was deployed with; empty where there is none."""
@@ -114,17 +150,54 @@ class CloudFormationStack:
         """Begin what a change set would do."""
         self._call("execute_change_set", StackName=self.name, ChangeSetName=name)
 
+    def forget_left_behind(self) -> tuple[str, ...]:
+        """Drop change sets of Peaker's that nobody executed: of a deploy that was interrupted."""
+        found = self._call("list_change_sets", StackName=self.name)["Summaries"] if self._is_there() else []
+        left = [
+            each["ChangeSetName"]
+            for each in found
+            if each["ChangeSetName"].startswith(CHANGE_SET_PREFIX)
+            and not each.get("ExecutionStatus", "").startswith("EXECUTE")
+        ]
+        for name in left:
+            self.forget(name)
+        return tuple(left)
+
+    def _is_there(self) -> bool:
+        """In any state, that of a stack which has only a change set included."""
+        try:
+            self._call("describe_stacks", StackName=self.name)
+        except DeployError as error:
+            if "does not exist" in error.what:
+                return False
+            raise
+        return True
+
     def forget(self, name: str) -> None:
         """Drop a change set that was not wanted."""
         self._call("delete_change_set", StackName=self.name, ChangeSetName=name)
 
+    def first_failure(self) -> Event | None:
+        """What went wrong first when it was last changed, which is the cause of all that failed after it."""
+        failed = None
+        for event in self._events():
+            if event.kind == STACK and event.status in _BEGINNINGS:
+                break
+            if event.is_failure and "cancelled" not in event.reason.lower():
+                failed = event
+        return failed
+
     def delete(self) -> None:
         """Begin to remove the stack; what is to be retained stays."""
+        # A stack that is gone is known by its id alone, and with it what happened last.
+        (found,) = self._call("describe_stacks", StackName=self.name)["Stacks"]
+        self._reference = found["StackId"]
         self._call("delete_stack", StackName=self.name)
 
     def known_events(self) -> set[str]:
-        """Ids of what has happened so far, for `follow`."""
-        return {event.identity for event in self._events()} if self.status() else set()
+        """The id of what happened last, for `follow`; empty where nothing has."""
+        newest = next(self._events(), None) if self._is_there() else None
+        return {newest.identity} if newest else set()
 
     def follow(self, known: set[str], *, wait_s_max: float = WAIT_S_MAX) -> Iterator[Event]:
         """What happens from now on, as it happens, until the stack is at rest.
@@ -134,34 +207,37 @@ class CloudFormationStack:
         """
         waited_s = 0.0
         while True:
-            status = self.status()
-            yield from self._events_since(known, is_gone=not status)
-            if not status.endswith(_BUSY):
+            state = self.state()
+            yield from self._events_since(known)
+            if not state.is_busy:
                 return
             if waited_s >= wait_s_max:
-                raise DeployError(f"it is still {status} after {waited_s:g} s.", where=self.name)
+                raise DeployError(
+                    f"it is still {state.status} after {waited_s:g} s.",
+                    where=self.name,
+                    remedy="CloudFormation goes on; the same command follows it again.",
+                )
             self._sleep(POLL_S)
             waited_s += POLL_S
 
-    def _events_since(self, known: set[str], *, is_gone: bool) -> list[Event]:
-        if is_gone:
-            return []
-        fresh = [event for event in self._events() if event.identity not in known]
+    def _events_since(self, known: set[str]) -> list[Event]:
+        fresh: list[Event] = []
+        for event in self._events():
+            if event.identity in known:
+                break
+            fresh.append(event)
         known.update(event.identity for event in fresh)
         return fresh[::-1]
 
-    def _events(self) -> Sequence[Event]:
-        found = self._call("describe_stack_events", StackName=self.name)["StackEvents"]
-        return [
-            Event(
-                identity=each["EventId"],
-                resource=each.get("LogicalResourceId", ""),
-                kind=each.get("ResourceType", ""),
-                status=each.get("ResourceStatus", ""),
-                reason=each.get("ResourceStatusReason", ""),
-            )
-            for each in found
-        ]
+    def _events(self) -> Iterator[Event]:
+        """The newest first, page by page as they are asked for."""
+        more: dict[str, str] = {}
+        while True:
+            page = self._call("describe_stack_events", StackName=self._reference, **more)
+            yield from (_event(each) for each in page["StackEvents"])
+            if not page.get("NextToken"):
+                return
+            more = {"NextToken": page["NextToken"]}
 
     def _wait_for_change_set(self, name: str) -> dict[str, Any]:
         waited_s = 0.0
@@ -185,13 +261,18 @@ class CloudFormationStack:
             )
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        try:
+        with asking(self.name):
             return getattr(self._client, operation)(**arguments)
-        except ClientError as error:
-            told = error.response.get("Error", {})
-            raise DeployError(f"{told.get('Code', '')}: {told.get('Message', error)}", where=self.name) from error
-        except BotoCoreError as error:
-            raise DeployError(f"AWS cannot be asked: {error}", where=self.name) from error
+
+
+def _event(each: dict[str, Any]) -> Event:
+    return Event(
+        identity=each["EventId"],
+        resource=each.get("LogicalResourceId", ""),
+        kind=each.get("ResourceType", ""),
+        status=each.get("ResourceStatus", ""),
+        reason=each.get("ResourceStatusReason", ""),
+    )
 
 
 def _change(each: dict[str, Any]) -> Change:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from peaker.app import FunctionSpec, functions, may_leave_servers
 from peaker.engines.aws.image import PORT
 from peaker.errors import SettingsError
+from peaker.secrets_on_aws import is_on_aws
 from peaker.settings import Settings
 
 QUEUE_MARGIN_S = 5.0
@@ -39,8 +40,8 @@ class Front(StrEnum):
 class Deployment:
     """One stack.
 
-    `build` is the hash of the code (peaker/build.py), by which function versions are told apart; `package_sha256` that
-    of the zip.
+    `build` is the hash of code and settings (peaker/build.py); `package_sha256` that of the zip, absent before it is
+    built.
     """
 
     settings: Settings
@@ -53,6 +54,12 @@ class Deployment:
         """Of the stack, and the beginning of the names of what is in it."""
         stage = self.settings.stage
         return f"{self.settings.app.name}-{stage}" if stage else self.settings.app.name
+
+    @property
+    def code(self) -> str:
+        """What the code of functions is told by: the image, else the zip's hash, else the build that it will be of."""
+        is_image = self.settings.aws.functions == "image"
+        return (self.settings.aws.image if is_image else self.package_sha256) or self.build
 
     @property
     def servers_on(self) -> ServersOn:
@@ -110,6 +117,7 @@ def problems_of(deployment: Deployment) -> Sequence[SettingsError]:
         *_network_problems(deployment),
         *_time_problems(deployment),
         *_name_problems(deployment),
+        *_secret_problems(deployment),
     ]
 
 
@@ -187,6 +195,17 @@ def _time_problems(deployment: Deployment) -> list[SettingsError]:
             )
         )
     return found
+
+
+def _secret_problems(deployment: Deployment) -> list[SettingsError]:
+    return [
+        SettingsError(
+            f"secrets.{name} stands in {reference.partition(':')[0]}:..., which is not there on AWS.",
+            remedy=f"Put it into Secrets Manager, and name its ARN in [stage.NAME.secrets] {name}.",
+        )
+        for name, reference in deployment.settings.secrets.items()
+        if not is_on_aws(reference)
+    ]
 
 
 def _name_problems(deployment: Deployment) -> list[SettingsError]:

@@ -45,7 +45,7 @@ from peaker.app import FunctionSpec
 from peaker.engines.aws import iam
 from peaker.engines.aws.lambda_functions import SECONDS_OF_14_DAYS, alias_of, dead_letters_of
 from peaker.engines.aws.mended_types import ScalingConfig
-from peaker.engines.aws.stack import Stack, arn, logical
+from peaker.engines.aws.stack import KEPT, Stack, arn, logical
 from peaker.errors import SettingsError
 from peaker.local_aws_section import table_keys
 from peaker.object_pattern import ObjectPattern
@@ -58,7 +58,6 @@ VISIBILITY_TIMES = 6
 KEPT_S = 345_600
 """How long a queue keeps a message that nobody takes: four days, as is usual (Amazon SQS quotas)."""
 
-_KEPT = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
 _OBJECT_EVENTS = {Kind.OBJECT_CREATED: "s3:ObjectCreated:*", Kind.OBJECT_REMOVED: "s3:ObjectRemoved:*"}
 
 
@@ -139,7 +138,7 @@ def _add_queue(stack: Stack, spec: FunctionSpec, on: TriggerSection) -> Queue:
             MessageRetentionPeriod=SECONDS_OF_14_DAYS,
             SqsManagedSseEnabled=True,
             **fifo,
-            **_KEPT,
+            **KEPT,
         )
     )
     return stack.add(
@@ -151,7 +150,7 @@ def _add_queue(stack: Stack, spec: FunctionSpec, on: TriggerSection) -> Queue:
             RedrivePolicy=RedrivePolicy(deadLetterTargetArn=GetAtt(dead, "Arn"), maxReceiveCount=on.receives_max),
             SqsManagedSseEnabled=True,
             **fifo,
-            **_KEPT,
+            **KEPT,
         )
     )
 
@@ -226,7 +225,7 @@ def _table(stack: Stack, logical_name: str, name: str) -> Table:
         StreamSpecification=StreamSpecification(StreamViewType="NEW_AND_OLD_IMAGES"),
         SSESpecification=SSESpecification(SSEEnabled=True),
         PointInTimeRecoverySpecification=PointInTimeRecoverySpecification(PointInTimeRecoveryEnabled=True),
-        **_KEPT,
+        **KEPT,
     )
 
 
@@ -282,7 +281,7 @@ def _bucket(stack: Stack, name: str, calls: list[LambdaConfigurations], depends_
         ),
         NotificationConfiguration=NotificationConfiguration(LambdaConfigurations=calls),
         DependsOn=depends_on,
-        **_KEPT,
+        **KEPT,
     )
 
 

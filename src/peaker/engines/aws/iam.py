@@ -11,6 +11,7 @@ from typing import Any
 from troposphere.iam import Policy, Role
 
 from peaker.engines.aws.stack import Stack, arn, logical
+from peaker.secrets_on_aws import arn_of
 from peaker.settings import Settings
 
 Statement = dict[str, Any]
@@ -60,12 +61,13 @@ def may_write_logs(group: str) -> Statement:
 def may_read_secrets(settings: Settings) -> list[Statement]:
     """The secrets that `[secrets]` names, and no others."""
     found = []
-    secrets = sorted(each for each in settings.secrets.values() if ":secretsmanager:" in each)
-    parameters = sorted(each for each in settings.secrets.values() if ":ssm:" in each)
+    # Several may be keys of the same one.
+    secrets = sorted({arn_of(each) for each in settings.secrets.values() if ":secretsmanager:" in each})
+    parameters = sorted({arn_of(each) for each in settings.secrets.values() if ":ssm:" in each})
     if secrets:
         found.append(allow("secretsmanager:GetSecretValue", secrets))
     if parameters:
-        found.append(allow("ssm:GetParameter", parameters))
+        found.append(allow("ssm:GetParameters", parameters))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from typing import Any
@@ -25,11 +26,12 @@ from troposphere.sqs import Queue
 from peaker.app import FunctionSpec, pool_variables
 from peaker.engines.aws import iam
 from peaker.engines.aws.mended_types import LoggingConfig
-from peaker.engines.aws.stack import Stack, logical
+from peaker.engines.aws.stack import KEPT, Stack, logical
 from peaker.errors import SettingsError
 
 ENTRY = "peaker.aws.handler"
 ALIAS = "live"
+VERSION_DIGITS = 15
 SECONDS_OF_14_DAYS = 1_209_600
 """The longest that a queue keeps a message (Amazon SQS quotas)."""
 
@@ -39,7 +41,7 @@ FUNCTION_TIMEOUT_S_MAX = 900
 def add_function(stack: Stack, spec: FunctionSpec, statements: list[iam.Statement]) -> Function:
     """One function; `statements` are what its sources need.
 
-    A version belongs to a build and is kept when the next one comes: servers of the build before still call it.
+    A version is kept when the next one comes: servers of the build before still call it.
 
     Raises:
         SettingsError: it is of a kind that is not deployed.
@@ -88,8 +90,8 @@ def add_function(stack: Stack, spec: FunctionSpec, statements: list[iam.Statemen
 
 
 def version_of(stack: Stack, spec: FunctionSpec) -> Ref:
-    """The ARN of this build's version."""
-    return Ref(logical(spec.name, "Version", stack.deployment.build))
+    """The ARN of the version of this code; the function is in the stack already."""
+    return Ref(stack.versions[spec.name])
 
 
 def alias_of(spec: FunctionSpec) -> Ref:
@@ -132,15 +134,19 @@ def _network(stack: Stack) -> dict[str, Any]:
 
 
 def _add_version(stack: Stack, spec: FunctionSpec, function: Function) -> None:
+    """A version named by all that it freezes.
+
+    Lambda refuses a second version of the same code and configuration, and CloudFormation makes a new one only under a
+    new name: so the name changes when, and only when, one of them does.
+    """
+    properties = function.to_dict()["Properties"]
+    frozen = {name: value for name, value in properties.items() if name not in ("Code", "ReservedConcurrentExecutions")}
+    text = json.dumps([stack.deployment.code, frozen], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:VERSION_DIGITS]
     version = stack.add(
-        Version(
-            logical(spec.name, "Version", stack.deployment.build),
-            FunctionName=Ref(function),
-            Description=f"build {stack.deployment.build}",
-            DeletionPolicy="Retain",
-            UpdateReplacePolicy="Retain",
-        )
+        Version(logical(spec.name, "Version", digest), FunctionName=Ref(function), Description=f"code {digest}", **KEPT)
     )
+    stack.versions[spec.name] = version.title
     alias = Alias(
         logical(spec.name, "Alias"),
         Name=ALIAS,
@@ -165,8 +171,7 @@ def dead_letters_of(stack: Stack, spec: FunctionSpec) -> Queue:
             QueueName=f"{stack.deployment.function_name(spec)}-dead-letters",
             MessageRetentionPeriod=SECONDS_OF_14_DAYS,
             SqsManagedSseEnabled=True,
-            DeletionPolicy="Retain",
-            UpdateReplacePolicy="Retain",
+            **KEPT,
         )
     )
 

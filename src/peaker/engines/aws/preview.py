@@ -103,7 +103,7 @@ def preview_of(deployment: Deployment, template: Template, table: PriceTable) ->
         keeps=tuple(
             f"{_HOLDS_DATA[each['Type']]} {name}"
             for name, each in resources.items()
-            if each["Type"] in _HOLDS_DATA and each.get("DeletionPolicy") == "Retain"
+            if each["Type"] in _HOLDS_DATA and each.get("DeletionPolicy", "").startswith("Retain")
         ),
         parameters=tuple(template.to_dict().get("Parameters", {})),
         notes=_notes(deployment),

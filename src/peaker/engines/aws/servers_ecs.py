@@ -41,6 +41,7 @@ from peaker.engines.aws.load_balancer import Balanced
 from peaker.engines.aws.network import Network, group, lets_in
 from peaker.engines.aws.stack import Stack, arn
 from peaker.engines.aws.task_sizes import task_size
+from peaker.secrets_on_aws import arn_of
 
 CONTAINER = "app"
 STOP_TIMEOUT_S_MAX = 120
@@ -147,7 +148,10 @@ def _task(stack: Stack, *, on_instances: bool) -> TaskDefinition:
                     Environment=[
                         Environment(Name=name, Value=value) for name, value in sorted(variables_of(stack).items())
                     ],
-                    Secrets=[Secret(Name=name, ValueFrom=where) for name, where in sorted(settings.secrets.items())],
+                    Secrets=[
+                        Secret(Name=name, ValueFrom=_value_from(where))
+                        for name, where in sorted(settings.secrets.items())
+                    ],
                     PortMappings=[PortMapping(ContainerPort=port) for port in (deployment.port, OPS_PORT)],
                     StopTimeout=min(STOP_TIMEOUT_S_MAX, deployment.stop_s),
                     LogConfiguration=LogConfiguration(
@@ -162,6 +166,15 @@ def _task(stack: Stack, *, on_instances: bool) -> TaskDefinition:
             ],
         )
     )
+
+
+def _value_from(reference: str) -> str:
+    """As ECS has it: where a key of the JSON is named, stage and version follow, empty ones too."""
+    arn_only = arn_of(reference)
+    if reference == arn_only:
+        return reference
+    key, stage, version = (*reference.removeprefix(f"{arn_only}:").split(":"), "", "")[:3]
+    return f"{arn_only}:{key}:{stage}:{version}"
 
 
 def server_statements(stack: Stack) -> list[iam.Statement]:

@@ -13,12 +13,19 @@ _Resource = TypeVar("_Resource")
 """One of troposphere's resources; it is not typed, so nothing narrower can be said."""
 
 
+KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+"""Of what holds data, and of versions: it stays when the stack goes, but not when making it failed, since a second
+attempt would meet its name."""
+
+
 class Stack:
     """A template and what it is made for."""
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         self.settings = deployment.settings
+        self.versions: dict[str, str] = {}
+        """Logical ids of functions' versions, by the function's name."""
         self.template = Template(Description=f"{deployment.name}, made by peaker deploy aws")
         self.template.set_version("2010-09-09")
 
