@@ -38,6 +38,7 @@ def for_development(settings: Settings, *, spill: bool) -> Settings:
         "servers.count_min": 1,
         # Two, so that a new worker can start beside the old one where a [[resource]] counts processes.
         "servers.count_max": 2,
+        "servers.policy": "fixed",
         "servers.workers": 1,
         "servers.in_flight_max": 256,
         "servers.header_timeout_s": PATIENT_S,

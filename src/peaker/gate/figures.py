@@ -11,7 +11,7 @@ from peaker.gate.exchange import NOT_YET_S, STREAM_S, Exchange
 from peaker.gate.routes import Route, Routes
 from peaker.meter.route_usage import RouteRow
 from peaker.meter.usage import COUNTER_INDEX, Ran, UsageRow
-from peaker.policy.estimate import Times, attribute_cpu, with_samples
+from peaker.policy.estimate import HOLD_WEIGHT, Times, attribute_cpu, with_samples
 from peaker.policy.limit import Window
 from peaker.policy.placement import Answered, with_answer
 from peaker.policy.slow_store import InFlight, look_at_server
@@ -248,7 +248,7 @@ class Figures:
                 self._cpu_counts[route.key] = self._cpu_counts.get(route.key, 0) + route.batch_count
             route.batch_count, route.batch_sum_s, route.batch_square = 0, 0.0, 0.0
         sum_s, self._streamed_s = sum_s + self._streamed_s, 0.0
-        self.all_times = with_samples(self.all_times, count, sum_s, square, now_s)
+        self.all_times = with_samples(self.all_times, count, sum_s, square, now_s, weight_of_one=HOLD_WEIGHT)
 
     def _fold_cpu(self, used_s: float) -> None:
         self._usage.add(_CPU_US, int(used_s * 1e6) - int(self._cpu_before_s * 1e6))

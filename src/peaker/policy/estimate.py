@@ -12,6 +12,10 @@ from peaker.units import MEMORY_MB_PER_VCPU
 RECENT_WEIGHT = 0.1
 """Weight of one sample: `recent_s` speaks of the last twenty or so."""
 
+HOLD_WEIGHT = 0.02
+"""The same for how long a slot is held, from which the wait for one is expected: of the last hundred. With twenty,
+exponential times make that expectation wrong by a fifth, and requests wait for slots that come too late."""
+
 PERIOD_S = 10.0
 PERIOD_SAMPLES = 30
 """A period's mean moves the baseline; shorter or thinner ones would be noise."""
@@ -44,12 +48,20 @@ class Times(NamedTuple):
 
 
 def with_samples(
-    times: Times, count: int, sum_s: float, sum_of_squares: float, now_s: float, *, learn_baseline: bool = True
+    times: Times,
+    count: int,
+    sum_s: float,
+    sum_of_squares: float,
+    now_s: float,
+    *,
+    learn_baseline: bool = True,
+    weight_of_one: float = RECENT_WEIGHT,
 ) -> Times:
     """Times after `count` more samples, given by their sum and the sum of their squares."""
     if count <= 0:
         return times
-    weight = 1.0 if not times.samples else 1 - (1 - RECENT_WEIGHT) ** count
+    # The first samples are a plain mean, so that none of them counts for more than the others.
+    weight = max(1 - (1 - weight_of_one) ** count, count / (times.samples + count))
     recent_s = times.recent_s + weight * (sum_s / count - times.recent_s)
     old_square = times.spread_s**2 + times.recent_s**2
     recent_square = old_square + weight * (sum_of_squares / count - old_square)
@@ -186,12 +198,18 @@ def attribute_cpu(costs_s: Mapping[str, float], counts: Mapping[str, float], use
     return {key: max(0.0, costs_s.get(key, 0.0) + CPU_STEP * count * error_s / norm) for key, count in counts.items()}
 
 
+AGE_SIGMAS = 1.5
+"""Deviations for times that hardly vary, and twice as many for exponential ones: with fewer, looking at each beat and
+at each request in line finds one by chance all the time, and at each sixth look spills would be held back."""
+
+
 def mean_age_max_s(times: Times, running: int) -> float:
     """The mean age of requests in flight that is still ordinary, where `running` of them are.
 
     In a steady stream it is E[S^2] / 2 E[S] (inspection paradox); all begun at once, it grows to E[S]. The last factor
-    leaves room for chance with few of them.
+    leaves room for chance: exponential ages deviate by their mean, the mean of n of them by that over sqrt(n).
     """
     mean_s = times.baseline_s
     steady_s = (mean_s**2 + times.spread_s**2) / (2 * mean_s) if mean_s else 0.0
-    return max(mean_s, steady_s) * (1 + 1.5 / math.sqrt(max(1, running)))
+    varies = min(1.0, times.spread_s / mean_s) if mean_s else 0.0
+    return max(mean_s, steady_s) * (1 + AGE_SIGMAS * (1 + varies) / math.sqrt(max(1, running)))

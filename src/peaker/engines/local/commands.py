@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from peaker.control_socket import Command, CommandRefused, WithSocket
-from peaker.errors import CapacityUnavailable
+from peaker.engines.local.fleet import BY_LOOP
+from peaker.engines.local.hold import Hold, drop_hold, read_hold, write_hold
+from peaker.errors import CapacityUnavailable, StateError
 from peaker.policy.supervision import Kind
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ def commands_of(supervisor: Supervisor) -> Mapping[str, Command]:
     commands = _Commands(supervisor)
     return {
         "scale": commands.scale,
+        "auto": commands.auto,
+        "servers": commands.servers,
         "settled": commands.settled,
         "reload": commands.reload,
         "listener": commands.listener,
@@ -32,14 +37,36 @@ class _Commands:
         self._supervisor = supervisor
 
     async def scale(self, line: dict[str, Any]) -> dict[str, Any]:
+        """What a person sets holds until `auto`; what the control loop asks for does not, and gives way to it."""
         count = line.get("servers")
         if not isinstance(count, int) or isinstance(count, bool):
             raise CapacityUnavailable(f"servers = {count!r} is not a whole number.")
-        before = self._supervisor.servers_wanted
-        await self._supervisor.set_server_count(count)
+        supervisor = self._supervisor
+        state, is_by_loop = supervisor.launch.state, line.get("by") == BY_LOOP
+        if is_by_loop and (hold := read_hold(state)) is not None:
+            raise CapacityUnavailable(
+                f"{hold.servers} servers are held by hand.", remedy="`peaker scale auto` ends that."
+            )
+        before = supervisor.servers_wanted
+        await supervisor.set_server_count(count)
+        if not is_by_loop:
+            write_hold(state, Hold(count, supervisor.epoch_s()))
         if line.get("wait", True):
-            await self._supervisor.settled()
+            await supervisor.settled()
         return {"servers": count, "before": before}
+
+    async def auto(self, _: dict[str, Any]) -> dict[str, Any]:
+        state = self._supervisor.launch.state
+        try:
+            hold = read_hold(state)
+        except StateError:
+            hold = None  # Whatever it was, it is dropped.
+        drop_hold(state)
+        return {"servers": self._supervisor.servers_wanted, "held": hold.servers if hold is not None else None}
+
+    async def servers(self, _: dict[str, Any]) -> dict[str, Any]:
+        found = await self._supervisor.servers()
+        return {"servers": [{**asdict(one), "status": one.status.value} for one in found]}
 
     async def settled(self, _: dict[str, Any]) -> dict[str, Any]:
         await self._supervisor.settled()

@@ -27,11 +27,14 @@ def servers_of(members: Iterable[Member], workers_per_server: int) -> list[Serve
 
 
 def _status(workers: list[Member], workers_per_server: int) -> ServerStatus:
+    """During a reload a server has workers of two generations: it is ready as long as those of one are."""
     current = [worker for worker in workers if not worker.is_draining]
     if not current:
         return ServerStatus.DRAINING
+    for generation in {worker.generation for worker in current}:
+        of_one = [worker for worker in current if worker.generation == generation]
+        if len(of_one) == workers_per_server and all(worker.status is Status.READY for worker in of_one):
+            return ServerStatus.READY
     if any(worker.status is Status.FAILED for worker in current):
         return ServerStatus.FAILED
-    if len(current) == workers_per_server and all(worker.status is Status.READY for worker in current):
-        return ServerStatus.READY
     return ServerStatus.STARTING
