@@ -90,9 +90,9 @@ def functions(settings: Settings) -> tuple[FunctionSpec, ...]:
         own["variables"] = tuple(sorted(declared.env.items()))
         own |= {"on_success": declared.on_success, "on_failure": declared.on_failure}
         specs.append(_spec(settings, declared.name, declared.handler, web=False, **own))
-    names = [spec.name for spec in specs]
+    names = [spec.name for spec in specs] + [job.name for job in settings.job]
     if len(set(names)) < len(names):
-        raise SettingsError(f"function.name = {names[0]!r} is taken by the web app.", remedy="Rename the function.")
+        raise SettingsError(f"the name {names[0]!r} is taken by the web app.", remedy="Rename the function or job.")
     return tuple(specs)
 
 
@@ -102,9 +102,14 @@ def local_functions(settings: Settings) -> tuple[FunctionSpec, ...]:
     return tuple(spec for spec in functions(settings) if is_web_here or not spec.web)
 
 
+def needs_host(settings: Settings) -> bool:
+    """Whether a function host runs here: for functions, or to take the events that start jobs."""
+    return bool(settings.job or local_functions(settings))
+
+
 def takes_events(settings: Settings) -> bool:
     """Whether there is anything that an event could be for: the web app's own function is run by requests alone."""
-    return bool(settings.function)
+    return bool(settings.started)
 
 
 def may_leave_servers(settings: Settings) -> bool:

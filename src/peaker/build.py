@@ -112,6 +112,7 @@ def _settings_text(settings: Settings) -> str:
         "secrets": settings.secrets,
         "functions": dataclasses.asdict(settings.functions),
         "function": [dataclasses.asdict(function) for function in settings.function],
+        "job": [dataclasses.asdict(job) for job in settings.job],
         "resource": [dataclasses.asdict(resource) for resource in settings.resource],
     }
     return json.dumps(parts, sort_keys=True)

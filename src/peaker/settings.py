@@ -20,6 +20,7 @@ from typing import Any
 from peaker.aws_section import AwsSection
 from peaker.errors import SettingsError
 from peaker.event_sections import EventsSection, check_destinations
+from peaker.job_section import JobSection, check_jobs
 from peaker.local_aws_section import LocalAwsSection
 from peaker.section_reader import Auto, Source, build_section, check_value, repeated, setting, suggestion
 from peaker.setting_checks import (
@@ -238,10 +239,16 @@ class Settings:
     resource: tuple[ResourceSection, ...] = ()
     route: tuple[RouteSection, ...] = ()
     function: tuple[FunctionSection, ...] = ()
+    job: tuple[JobSection, ...] = ()
     directory: str = "."
     """Where the settings file stands; imports and relative paths start there."""
     stage: str = ""
     """The overlay that was applied."""
+
+    @property
+    def started(self) -> tuple[FunctionSection | JobSection, ...]:
+        """Whatever an event can start."""
+        return (*self.function, *self.job)
 
     def to_json(self) -> str:
         """For handing to a process of the same run."""
@@ -255,7 +262,12 @@ class Settings:
         return _build_settings(document, Source("generation file", TomlLines(""), stage=stage), directory)
 
 
-REQUIRED = {ResourceSection: ("name", "connections_max"), RouteSection: ("path",), FunctionSection: ("name",)}
+REQUIRED = {
+    ResourceSection: ("name", "connections_max"),
+    RouteSection: ("path",),
+    FunctionSection: ("name",),
+    JobSection: ("name", "handler"),
+}
 SINGLE_SECTIONS: dict[str, type] = {
     "app": AppSection,
     "objective": ObjectiveSection,
@@ -265,7 +277,12 @@ SINGLE_SECTIONS: dict[str, type] = {
     "aws": AwsSection,
     "local_aws": LocalAwsSection,
 }
-REPEATED_SECTIONS: dict[str, type] = {"resource": ResourceSection, "route": RouteSection, "function": FunctionSection}
+REPEATED_SECTIONS: dict[str, type] = {
+    "resource": ResourceSection,
+    "route": RouteSection,
+    "function": FunctionSection,
+    "job": JobSection,
+}
 
 
 def load_settings(path: Path, stage: str = "") -> Settings:
@@ -368,9 +385,16 @@ def _build_settings(document: Mapping[str, Any], source: Source, directory: str)
                 f"unknown section or key {name!r}.{suggestion(name, known)}", where=source.line_of(name)
             )
     settings = Settings(**values)
-    check_triggers(settings.function, partial(source.line_of, "function"), settings.secrets)
-    check_destinations(settings.function, partial(source.line_of, "function"))
-    if not settings.app.web and any(trigger.http for function in settings.function for trigger in function.on):
+    check_jobs(settings.job, settings.function, partial(source.line_of, "job"))
+
+    def line_of(number: int, *keys: str | int) -> str:
+        functions = len(settings.function)
+        where = ("function", number) if number < functions else ("job", number - functions)
+        return source.line_of(*where, *keys)
+
+    check_triggers(settings.started, line_of, settings.secrets)
+    check_destinations(settings.started, line_of)
+    if not settings.app.web and any(trigger.http for started in settings.started for trigger in started.on):
         return dataclasses.replace(settings, app=dataclasses.replace(settings.app, web=NO_WEB_APP))
     return settings
 

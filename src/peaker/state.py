@@ -146,6 +146,16 @@ class StateDirectory:
         return self.root / "events.sqlite"
 
     @property
+    def jobs(self) -> Path:
+        """A folder for each job that was started; the events process makes and removes them."""
+        return self.root / "jobs"
+
+    @property
+    def jobs_lock(self) -> Path:
+        """Held by whoever looks after running jobs."""
+        return self.root / "jobs.lock"
+
+    @property
     def source_positions(self) -> Path:
         """How far each source has come, and what it saw last; the events process alone opens it."""
         return self.root / "sources.sqlite"

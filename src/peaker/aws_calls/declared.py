@@ -33,7 +33,7 @@ async def make_declared(client: AwsClient, settings: Settings) -> None:
 async def _join_triggers(client: AwsClient, settings: Settings) -> None:
     app = settings.app.name
     timeouts = {spec.name: spec.timeout_s for spec in functions(settings)}
-    for function in settings.function:
+    for function in settings.started:
         for trigger in function.on:
             if trigger.kind is Kind.QUEUE:
                 await join_queue(client, trigger, timeout_s=timeouts[function.name])

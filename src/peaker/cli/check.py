@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from peaker.cli import present
 from peaker.cli.importing import import_all
 from peaker.cli.options import json_option, settings_options
 from peaker.clock import SystemClock
+from peaker.engines.local.starting_secrets import starting_secrets
 from peaker.errors import SettingsError
 from peaker.functions.command import BOOTSTRAP, resolve_command
 from peaker.functions.function_environment import function_environment
@@ -25,7 +25,6 @@ from peaker.policy.placement import explain
 from peaker.policy.resources import check_resources
 from peaker.policy.schedule import Schedule, next_after
 from peaker.schedule_expression import Rate, parse_expression
-from peaker.secret_values import read_secrets
 from peaker.settings import Settings, replaced
 from peaker.triggers import TriggerSection
 
@@ -77,7 +76,7 @@ def check_settings(settings: Settings) -> None:
     may_run = {spec.name: spec.concurrency_max for spec in functions(settings) if not spec.web or settings.app.spill}
     check_resources(settings, workers, may_run)
     check_programs(settings)
-    read_secrets(settings, os.environ)
+    starting_secrets(settings)
     prices_of(settings)
 
 

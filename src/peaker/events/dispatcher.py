@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from peaker.clock import Clock
 from peaker.errors import QueueBroken, QueueUnavailable
@@ -44,7 +44,10 @@ _logger = logging.getLogger("peaker.events")
 
 
 class Dispatcher:
-    """Runs until `drain`. `lanes` are those of all functions; an event of any other is a dead letter."""
+    """Runs until `drain`. `lanes` are those of all functions; an event of any other is a dead letter.
+
+    `on_ended` hears of each run when what came of it is on disk.
+    """
 
     def __init__(
         self,
@@ -55,7 +58,9 @@ class Dispatcher:
         lanes: Mapping[str, FunctionLanes],
         lease_s: float,
         clock: Clock,
+        on_ended: Callable[[Run], None] | None = None,
     ) -> None:
+        self._on_ended = on_ended
         self._queue = queue
         self._runs = runs
         self._invoke = invoke
@@ -276,6 +281,8 @@ class Dispatcher:
         assert run.ran is not None
         self._learn(run.lane, run.ran)
         await self._runs.end(run)
+        if self._on_ended is not None:
+            self._on_ended(run)
 
     def _learn(self, lane: Lane, ran: Ran) -> None:
         if ran.host_is_away:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from peaker.app import FunctionSpec, functions
 from peaker.events.destinations import DELIVERIES_AT_ONCE_MAX, DELIVERY_S_MAX, is_sent
+from peaker.job_section import JobSection
 from peaker.policy.dispatch import Lane
 from peaker.policy.retry import RetryRules
 from peaker.settings import FunctionSection, Settings
@@ -29,9 +31,10 @@ class FunctionLanes:
 
 
 def lanes_of(settings: Settings) -> dict[str, FunctionLanes]:
-    """By function, the web app's included: it can be invoked by its name like any other; and by queue and topic."""
+    """By function (the web app's can be invoked by its name like any other), job, and destination."""
     declared = {section.name: section for section in settings.function}
     lanes = {spec.name: _lanes(spec, declared.get(spec.name), settings) for spec in functions(settings)}
+    lanes |= {job.name: _job_lanes(job, settings) for job in settings.job}
     targets = {target for of in lanes.values() for target in (of.alone.on_success, of.alone.on_failure)}
     return lanes | {target: _delivery(target, settings) for target in targets if is_sent(target)}
 
@@ -41,6 +44,22 @@ def _delivery(target: str, settings: Settings) -> FunctionLanes:
     rules = RetryRules(age_s_max=settings.events.age_s_max, hops_max=settings.events.hops_max)
     lane = Lane(function=target, at_once_max=DELIVERIES_AT_ONCE_MAX, timeout_s=DELIVERY_S_MAX, rules=rules)
     return FunctionLanes(DELIVERIES_AT_ONCE_MAX, lane, {})
+
+
+def _job_lanes(job: JobSection, settings: Settings) -> FunctionLanes:
+    """A job is waited for without an end, and is never too old to be begun."""
+    rules = RetryRules(
+        retries_max=job.retries_max, retry_s=job.retry_s, age_s_max=math.inf, hops_max=settings.events.hops_max
+    )
+    alone = Lane(
+        function=job.name,
+        at_once_max=job.concurrency_max,
+        timeout_s=0.0,  # What is cut off at the end of this process runs on by itself, and is asked for again at once.
+        rules=rules,
+        on_success=job.on_success,
+        on_failure=job.on_failure,
+    )
+    return FunctionLanes(job.concurrency_max, alone, {})
 
 
 def source_name(kind: Kind, name: str) -> str:

@@ -27,6 +27,8 @@ from peaker.events.destinations import Delivering
 from peaker.events.dispatcher import Dispatcher
 from peaker.events.intake import Intake
 from peaker.events.invoking import HostInvoke
+from peaker.events.job_questions import JobQuestions
+from peaker.events.job_runs import JobRuns
 from peaker.events.lanes import lanes_of
 from peaker.events.putting import Putting
 from peaker.events.questions import Questions, counts_document
@@ -64,6 +66,10 @@ class Events:
         self._dispatcher: Dispatcher | None = None
         self._listening: Listening | None = None
         self._schedules: Schedules | None = None
+        self._jobs: JobRuns | None = None
+        self._stopping: asyncio.Future[None] | None = None
+        self._generation = generation
+        self._has_heir = False
         self._drain = asyncio.Event()
         self._force = asyncio.Event()
         self._control = ControlServer(
@@ -98,11 +104,20 @@ class Events:
         invoke = HostInvoke(self._state.invoke_socket)
         client = client_of(self._settings, os.environ, self._clock)
         delivering = Delivering(invoke, client)
+        jobs = self._jobs = JobRuns(
+            delivering,
+            queue,
+            settings=self._settings,
+            state=self._state,
+            generation=self._generation,
+            clock=self._clock,
+            environ=os.environ,
+        )
         putting = Putting(queue, self._tally)
         region = region_of(environment(self._settings))
         runs = Runs(
             queue,
-            delivering,
+            jobs,
             clock=self._clock,
             chance=random.Random(),  # noqa: S311 - it spreads retries and names batches
             arn_of=lambda name, qualifier: f"{function_arn(name, region)}:{qualifier or LATEST}",
@@ -111,10 +126,11 @@ class Events:
         self._dispatcher = dispatcher = Dispatcher(
             queue,
             runs,
-            delivering,
+            jobs,
             lanes=lanes_of(self._settings),
             lease_s=self._settings.events.lease_s,
             clock=self._clock,
+            on_ended=jobs.ended,
         )
         listening = self._listening = Listening(
             self._settings, self._state, put=putting.put, invoke=invoke, clock=self._clock, environ=os.environ
@@ -127,8 +143,10 @@ class Events:
             region=region,
         )
         listener = UnixListener(self._state.intake_socket)
-        intake = Intake(listener, putting, Questions(queue, self._clock).by_name())
+        questions = {**Questions(queue, self._clock).by_name(), **JobQuestions(jobs).by_name()}
+        intake = Intake(listener, putting, questions)
         try:
+            jobs.start()
             failed = (dispatcher.start(), schedules.start())
             await intake.start()
             listening.start()
@@ -137,20 +155,27 @@ class Events:
             self._control.set_status(Status.DRAINING)
             await schedules.stop()
             _, is_whole = await asyncio.gather(
-                listening.stop(self._settings.servers.drain_s_max), self._end(dispatcher)
+                listening.stop(self._settings.servers.drain_s_max), self._end(dispatcher, jobs)
             )
             # To the last, events are taken: they are safe, and whoever begins next runs them.
             await intake.close()
             await putting.settled()
         finally:
+            jobs.close()
             listener.close()
             invoke.close()
             if client is not None:
                 client.close()
         return 0 if is_whole else EXIT_CUT_SHORT
 
-    async def _end(self, dispatcher: Dispatcher) -> bool:
-        draining = asyncio.ensure_future(dispatcher.drain(self._settings.servers.drain_s_max))
+    async def _end(self, dispatcher: Dispatcher, jobs: JobRuns) -> bool:
+        drain_s_max = self._settings.servers.drain_s_max
+        draining = asyncio.ensure_future(dispatcher.drain(drain_s_max))
+        await asyncio.sleep(0)  # From here on it leases nothing, so that a job which stops is not begun again.
+        if self._has_heir:
+            jobs.leave()
+        else:
+            self._stopping = asyncio.ensure_future(jobs.stop(drain_s_max))
         await _first(self._force, draining)
         if not draining.done():
             draining.cancel()
@@ -167,9 +192,12 @@ class Events:
             "sources": self._listening.describe() if self._listening is not None else [],
             "schedules": self._schedules.describe() if self._schedules is not None else [],
             "runs": self._dispatcher.running if self._dispatcher is not None else 0,
+            "jobs": self._jobs.describe() if self._jobs is not None else [],
+            "job_totals": dict(self._jobs.totals) if self._jobs is not None else {},
         }
 
-    async def _drain_command(self, _: dict[str, Any]) -> dict[str, Any]:
+    async def _drain_command(self, line: dict[str, Any]) -> dict[str, Any]:
+        self._has_heir = bool(line.get("has_heir"))
         self._drain.set()
         return {}
 

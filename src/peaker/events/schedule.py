@@ -81,7 +81,7 @@ class Scheduled:
 def scheduled_in(settings: Settings) -> list[Scheduled]:
     """All schedules of an app whose settings were checked."""
     found = []
-    for function in settings.function:
+    for function in settings.started:
         for trigger in function.on:
             if trigger.kind is Kind.SCHEDULE:
                 zone = zone_of(trigger.timezone)

@@ -126,6 +126,7 @@ class FunctionHost:
                 clock=self._clock,
                 published=published,
                 meter=FunctionMeter(self._state.function_usage, self._settings.functions.architecture),
+                jobs=[job.name for job in self._settings.job],
             )
             if takes_events(self._settings):
                 self._events = service.events = DurableEvents(self._state.intake_socket)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from peaker.wire.lambda_errors import (
     event_too_large,
     function_not_found,
     invalid_content,
+    invalid_parameter,
     recursive_invocation,
     request_too_large,
 )
@@ -79,8 +80,17 @@ class PreparedEvent:
 class Preparation:
     """Turns calls into `Prepared`, or refuses them in Lambda's words."""
 
-    def __init__(self, pools: Mapping[str, Pool], published: Published, *, clock: Clock, chance: random.Random) -> None:
+    def __init__(
+        self,
+        pools: Mapping[str, Pool],
+        published: Published,
+        *,
+        clock: Clock,
+        chance: random.Random,
+        jobs: Collection[str] = (),
+    ) -> None:
         self._pools = pools
+        self._jobs = frozenset(jobs)
         self._published = published
         self._clock = clock
         self._chance = chance
@@ -112,14 +122,15 @@ class Preparation:
         )
 
     def prepare_event(self, call: InvokeCall, payload: bytes, request_id: str) -> PreparedEvent:
-        """As `prepare`, for what is kept first.
+        """As `prepare`, for what is kept first; it may be for a job, too.
 
         A chain of runs that is too long is no reason to refuse: the event becomes a dead letter, and is seen.
 
         Raises:
             InvokeApiError: no such function or version, or payload wrong or too large.
         """
-        self._found(call)
+        if call.function not in self._jobs:
+            self._found(call)
         if len(payload) > ASYNC_PAYLOAD_BYTES_MAX:
             raise event_too_large(len(payload))
         event = payload or b"{}"
@@ -139,6 +150,10 @@ class Preparation:
 
     def _found(self, call: InvokeCall) -> tuple[Pool, str]:
         pool = self._pools.get(call.function)
+        if call.function in self._jobs:
+            raise invalid_parameter(
+                f"{call.function} is a job, which may run for days; allowed: InvocationType = 'Event'."
+            )
         if pool is None:
             raise function_not_found(self._published.arn(call.function, call.qualifier))
         return pool, self._published.version_of(call.function, call.qualifier)

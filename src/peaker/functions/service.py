@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from peaker.clock import Clock
@@ -33,7 +33,7 @@ class EventIntake(Protocol):
 
 
 class InvokeService:
-    """The functions of one host by name. Events are taken once `events` is set."""
+    """The functions of one host by name. Events are taken once `events` is set, for `jobs` too."""
 
     def __init__(
         self,
@@ -44,13 +44,16 @@ class InvokeService:
         meter: FunctionMeter | None = None,
         published: Published | None = None,
         chance: random.Random | None = None,
+        jobs: Collection[str] = (),
     ) -> None:
         self.events: EventIntake | None = None
         self.invocations = Invocations(log=log, clock=clock, meter=meter)
         self._event_runs = EventRuns(self.invocations.run, clock)
         self._streamed = StreamedCalls(self.invocations, clock)
         self._chance = chance or random.Random()  # noqa: S311 - it names calls and traces
-        self._preparation = Preparation(pools, published or Published(), clock=clock, chance=self._chance)
+        self._preparation = Preparation(
+            pools, published or Published(), clock=clock, chance=self._chance, jobs=jobs
+        )
 
     async def answer(
         self,
@@ -87,7 +90,7 @@ class InvokeService:
     async def _take(self, event: PreparedEvent) -> HttpAnswer:
         if self.events is None:
             raise invalid_parameter(
-                "InvocationType = 'Event' is not taken without any [[function]]; allowed: RequestResponse, DryRun."
+                "InvocationType = 'Event' needs a [[function]] or [[job]]; allowed here: RequestResponse, DryRun."
             )
         await self.events.take(event)
         return HttpAnswer(status=202, headers=[("x-amzn-requestid", event.request_id)])

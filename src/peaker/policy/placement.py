@@ -76,7 +76,7 @@ def _webhook_rules(settings: Settings) -> list[Rule]:
             objective_s=settings.objective.latency_p95_ms / 1000,
             why=f"webhook, kept as an event of {function.name}",
         )
-        for function in settings.function
+        for function in settings.started
         for trigger in function.on
         if trigger.http
     ]
@@ -165,6 +165,7 @@ def explain(settings: Settings) -> list[Explained]:
     lines += [
         Explained(function.name, "functions", "event handlers run on functions") for function in settings.function
     ]
+    lines += [Explained(job.name, "servers", "jobs have no time limit, and run on servers") for job in settings.job]
     return lines
 
 

@@ -46,6 +46,8 @@ class Reason(Enum):
     """Too many runs in a row led to it."""
     REFUSED = "InvocationRefused"
     """There is no such function any more, or it cannot take this event."""
+    CANCELLED = "Cancelled"
+    """A person has cancelled the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ class Hook:
 def hooks_of(settings: Settings, secrets: Mapping[str, str]) -> dict[str, dict[str, Hook]]:
     """All webhooks of an app by path and method; `secrets` has the value of each name in [secrets]."""
     found: dict[str, dict[str, Hook]] = {}
-    for function in settings.function:
+    for function in settings.started:
         for trigger in function.on:
             if trigger.kind is Kind.HTTP:
                 key = secrets[trigger.secret].encode() if trigger.secret else b""

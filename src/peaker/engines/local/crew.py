@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from peaker.app import local_functions, takes_events, worker_count
+from peaker.app import local_functions, needs_host, takes_events, worker_count
 from peaker.clock import Clock
 from peaker.control_socket import Status
 from peaker.engines.local.deadlines import KILL_GRACE_S
@@ -88,7 +88,7 @@ class Crew:
         return supervision.roles_wanted(
             self.servers,
             workers,
-            host=bool(local_functions(launch.settings)),
+            host=needs_host(launch.settings),
             events=takes_events(launch.settings),
             aws=launch.settings.aws.endpoint == LOCAL,
         )
@@ -169,7 +169,8 @@ class Crew:
                 if member.role not in wanted:
                     member.drain(now_s + drain_s_max + KILL_GRACE_S)
             elif member.role.kind is not Kind.HOST:
-                member.drain(now_s + drain_s_max + KILL_GRACE_S)
+                has_heir = {"has_heir": True} if member.role.kind is Kind.EVENTS and member.role in wanted else {}
+                member.drain(now_s + drain_s_max + KILL_GRACE_S, **has_heir)
             elif not is_outgoing_host_needed(member, self.members):
                 # What was invoked from outside may run for as long as a function may.
                 longest_s = max((spec.timeout_s for spec in local_functions(self.settings)), default=0.0)

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from peaker.app import environment, local_functions
+from peaker.app import environment, needs_host
 from peaker.engines.local.aws_environment import made_variables
 from peaker.engines.local.child import Child
 from peaker.engines.local.listener import open_listener, url_of
+from peaker.engines.local.starting_secrets import starting_secrets
 from peaker.local_aws_section import LOCAL
 from peaker.policy.supervision import Kind, Role
-from peaker.secret_values import read_secrets
 from peaker.settings import Settings
 from peaker.stand_in_variables import above, region_of_stand_in, without_aws
 from peaker.state import StateDirectory
@@ -94,7 +94,7 @@ def is_listened_on(settings: Settings) -> dict[Kind, bool]:
     return {
         Kind.WORKER: bool(settings.app.web),
         Kind.CONTROL: True,
-        Kind.HOST: bool(local_functions(settings)),
+        Kind.HOST: needs_host(settings),
         Kind.AWS: settings.aws.endpoint == LOCAL,
     }
 
@@ -115,7 +115,7 @@ class Launch:
 
     def __post_init__(self) -> None:
         """Read the secrets; raises SettingsError naming one that is missing."""
-        object.__setattr__(self, "secrets", read_secrets(self.settings, os.environ))
+        object.__setattr__(self, "secrets", starting_secrets(self.settings))
 
     @property
     def aws_endpoint(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from peaker import __version__
 from peaker.errors import StateError
+from peaker.process_identity import started_ticks as started_ticks  # noqa: PLC0414 - those who read run.json need it
 from peaker.state import SCHEMA_VERSION, StateDirectory
 
 MIGRATIONS: Mapping[int, Callable[[StateDirectory], None]] = {}
@@ -130,20 +131,6 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-
-
-def started_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot: with the pid it names a process. None if there is none.
-
-    Field 22 of /proc/PID/stat, proc_pid_stat(5); the name in field 2 may hold spaces and brackets.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = text[text.rindex(")") + 2 :].split()
-    state, ticks = fields[0], int(fields[19])
-    return None if state in "ZX" else ticks
 
 
 def _make_private(path: Path) -> None:

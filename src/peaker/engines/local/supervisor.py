@@ -17,7 +17,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from peaker.app import local_functions
+from peaker.app import needs_host
 from peaker.clock import Clock
 from peaker.control_socket import CommandRefused, ControlServer, Status
 from peaker.engines.local.child import Child, exit_words, reap_orphans
@@ -298,7 +298,7 @@ class Supervisor(Fleet):
 
     def _launch_of(self, generation: int, settings: Settings) -> Launch:
         listeners = self.launch.listeners
-        if local_functions(settings) and listeners.invoke is None:
+        if needs_host(settings) and listeners.invoke is None:
             listeners.invoke = open_listener(settings.functions.invoke_listen, "functions.invoke_listen")
             self.urls = listeners.urls()
         self._locked.write_settings(generation, settings.to_json(), keep=self._crew.generations)

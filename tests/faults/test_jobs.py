@@ -1,0 +1,145 @@
+"""Jobs under kills: each ends once, no step is lost, and steps are done again only since the last checkpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peaker.event_socket import EventClient
+from peaker.jobs.folder import JobFolder
+from peaker.messages import Event
+from peaker.testing.running import PeakerRun, is_alive, until
+
+APPS = Path(__file__).parents[1] / "apps"
+SETTINGS = """
+[app]
+name = "studio"
+
+[servers]
+orphan_s_max = 2
+drain_s_max = 5
+
+[functions]
+memory_mb = 256
+
+[events]
+retry_s = 0.1
+lease_s = 0.5
+
+[env]
+PYTHONPATH = "{apps}"
+LEDGER = "{ledger}"
+
+[[job]]
+name = "transcode"
+handler = "job_work:steps"
+concurrency_max = 3
+stop_s_max = 3
+retry_s = 0.1
+on_success = "function:record"
+
+[[job]]
+name = "fails"
+handler = "job_work:fails"
+retries_max = 1
+retry_s = 0.1
+on_failure = "function:record"
+
+[[job]]
+name = "hangs"
+handler = "job_work:hangs"
+heartbeat_s = 1
+
+[[job]]
+name = "deaf"
+handler = "job_work:deaf"
+stop_s_max = 0.5
+
+[[job]]
+name = "grows"
+handler = "job_work:grows"
+memory_mb = 128
+retries_max = 0
+
+[[function]]
+name = "record"
+handler = "job_work:record"
+"""
+
+
+class Studio:
+    """A run with these jobs, and its ledger."""
+
+    def __init__(self, directory: Path) -> None:
+        self.ledger = directory / "ledger"
+        self.ledger.touch()
+        self.run = PeakerRun.with_settings(directory, SETTINGS.format(apps=APPS, ledger=self.ledger))
+
+    def lines(self, job: str, what: str) -> list[list[str]]:
+        found = (line.split(" ", 3) for line in self.ledger.read_text().splitlines())
+        return [words[2:] for words in found if words[0] == job and words[1] == what]
+
+    def start_job(self, name: str, event: dict[str, Any]) -> str:
+        return asyncio.run(self._put(Event(id=str(uuid.uuid4()), function=name, payload=json.dumps(event).encode())))
+
+    async def _put(self, event: Event) -> str:
+        client = EventClient(self.run.state.intake_socket)
+        try:
+            return await client.put(event)
+        finally:
+            client.close()
+
+    def state_of(self, job: str) -> str:
+        record = JobFolder.of(self.run.state.jobs, job).record()
+        return record.state if record is not None else ""
+
+    def wait(self, job: str, state: str) -> None:
+        until(lambda: self.state_of(job) == state, 30)
+
+    def wait_steps(self, job: str, count: int) -> None:
+        until(lambda: len(self.lines(job, "step")) >= count, 30)
+
+    def newest_pid(self, job: str) -> int:
+        until(lambda: self.lines(job, "begins") != [], 30)
+        return int(self.lines(job, "begins")[-1][1])
+
+    def kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not is_alive(pid), 30)
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    studio = Studio(tmp_path_factory.mktemp("studio"))
+    with studio.run:
+        yield studio
+
+
+def test_a_job_runs_to_its_end_and_its_record_reaches_a_function(studio: Studio) -> None:
+    job = studio.start_job("transcode", {"steps": 5})
+    studio.wait(job, "finished")
+    assert [step for step, _ in studio.lines(job, "step")] == ["0", "1", "2", "3", "4"]
+    until(lambda: studio.lines(job, "record") == [["Success", "{'steps': 5}"]], 30)
+    folder = JobFolder.of(studio.run.state.jobs, job)
+    assert folder.progress()["fraction"] == 1.0
+    assert folder.log.read_text().splitlines()[-1] == "step 4"
+
+
+def test_a_killed_process_is_followed_by_one_that_goes_on_at_its_checkpoint(studio: Studio) -> None:
+    job = studio.start_job("transcode", {"steps": 30, "every": 5, "step_s": 0.02})
+    studio.wait_steps(job, 13)
+    studio.kill(studio.newest_pid(job))
+    studio.wait(job, "finished")
+    done = Counter(int(step) for step, _ in studio.lines(job, "step"))
+    assert sorted(done) == list(range(30))
+    assert sum(done.values()) <= 30 + 5  # since the last checkpoint, and no more
+    assert len(studio.lines(job, "ends")) == 1
