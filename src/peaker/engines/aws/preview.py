@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,15 @@ DASHBOARDS_FREE = 3
 ALARMS_FREE = 10
 """CloudWatch's free tier, and what a dashboard above it costs (Amazon CloudWatch pricing page, 2026-09)."""
 
+RUN_S = 0.1
+"""An example: how long an invocation takes."""
+
+METADATA = "Peaker"
+
 _SERVER_WORDS = {
-    ServersOn.FARGATE: "Fargate tasks of {vcpus:g} vCPU and {memory:g} GB",
-    ServersOn.ECS: "ECS tasks of {vcpus:g} vCPU and {memory:g} GB on {type} instances",
-    ServersOn.EC2: "{type} instances in a group",
+    ServersOn.FARGATE: "Fargate task of {vcpus:g} vCPU and {memory:g} GB",
+    ServersOn.ECS: "ECS task of {vcpus:g} vCPU and {memory:g} GB, each on a {type} instance",
+    ServersOn.EC2: "{type} instance, in a group",
     ServersOn.SINGLE: "{type} instance",
 }
 _FRONT_WORDS = {
@@ -55,6 +60,7 @@ class Cost:
 class Preview:
     """What would be made.
 
+    `prices_of` is the day the prices were published, the oldest of them. `per_million` is what invocations add.
     `worst_usd_per_month` is what functions could cost if all the instances that their reserved concurrency allows ran
     without a pause. `keeps` is what stays when the stack is destroyed, because it holds data. `notes` says what is not
     in the sums.
@@ -66,6 +72,8 @@ class Preview:
     resources: int
     says: tuple[str, ...]
     costs: tuple[Cost, ...]
+    prices_of: str
+    per_million: tuple[str, ...]
     worst_usd_per_month: float
     spend_usd_per_month_max: float | None
     keeps: tuple[str, ...]
@@ -98,6 +106,8 @@ def preview_of(deployment: Deployment, template: Template, table: PriceTable) ->
         resources=len(resources),
         says=tuple(_sentences(deployment)),
         costs=tuple(_costs(deployment, resources, table)),
+        prices_of=_oldest(deployment, table),
+        per_million=tuple(_per_million(deployment, table)),
         worst_usd_per_month=worst_usd_per_month(deployment, table),
         spend_usd_per_month_max=None if spend is None else spend * HOURS_PER_MONTH / 24,
         keeps=tuple(
@@ -110,10 +120,38 @@ def preview_of(deployment: Deployment, template: Template, table: PriceTable) ->
     )
 
 
+def _arch(deployment: Deployment) -> str:
+    return "arm" if deployment.settings.functions.architecture == "arm64" else "x86"
+
+
+def _oldest(deployment: Deployment, table: PriceTable) -> str:
+    settings, region = deployment.settings, deployment.settings.aws.region
+    days = [table.price(region, f"lambda.gb_second.{_arch(deployment)}").published]
+    if deployment.servers_on in (ServersOn.EC2, ServersOn.ECS, ServersOn.SINGLE):
+        days.append(table.instance(region, settings.servers.instance_type).published)
+    elif deployment.servers_on is ServersOn.FARGATE:
+        days.append(table.price(region, f"fargate.vcpu_hour.{_arch(deployment)}").published)
+    return min(days)
+
+
+def _per_million(deployment: Deployment, table: PriceTable) -> Iterator[str]:
+    """Of each size of function, since nobody knows here how long it will run."""
+    region = deployment.settings.aws.region
+    request = table.price(region, "lambda.request").usd
+    second = table.price(region, f"lambda.gb_second.{_arch(deployment)}").usd
+    for memory_mb in sorted({spec.memory_mb for spec in deployment.functions}):
+        usd = 1e6 * (request + RUN_S * memory_mb / 1024 * second)
+        yield f"a million invocations of {RUN_S * 1000:g} ms with {memory_mb:,} MB: ${usd:,.2f}"
+    if deployment.front is Front.HTTP_API:
+        yield f"a million requests of the HTTP API: ${1e6 * table.price(region, 'http_api.request').usd:,.2f}"
+    if deployment.front is Front.ALB:
+        usd = table.price(region, "alb.lcu_hour").usd * HOURS_PER_MONTH
+        yield f"each capacity unit of the load balancer (25 new connections a second, or 1 GB an hour): ${usd:,.2f}"
+
+
 def worst_usd_per_month(deployment: Deployment, table: PriceTable) -> float:
     """All instances of all functions, running all month; raises PriceError where function time has no price."""
-    settings = deployment.settings
-    arch = "arm" if settings.functions.architecture == "arm64" else "x86"
+    settings, arch = deployment.settings, _arch(deployment)
     gb = sum(spec.concurrency_max * spec.memory_mb / 1024 for spec in deployment.functions)
     return table.amount_usd(settings.aws.region, f"lambda.gb_second.{arch}", gb * HOURS_PER_MONTH * 3600) if gb else 0.0
 
@@ -124,11 +162,10 @@ def _sentences(deployment: Deployment) -> Iterator[str]:
         named = f" for {settings.aws.domain}" if settings.aws.domain else ""
         yield f"clients reach {_FRONT_WORDS[deployment.front]}{named}"
     if servers is not ServersOn.NONE:
-        yield f"baseline: {_count(settings.servers.count_min, settings.servers.count_max)} {_server_words(deployment)}"
-    web = deployment.web_function
+        yield f"baseline: {_count(settings.servers.count_min, settings.servers.count_max)} x {_server_words(deployment)}"
     for spec in deployment.functions:
         role = ""
-        if spec is web:
+        if spec.web:
             role = " for all requests" if servers is ServersOn.NONE else " for what servers do not take in time"
         on = [] if spec.web else [_trigger(each) for each in _on(deployment, spec.name)]
         started = f", started by {' and by '.join(on)}" if on else ""
@@ -173,8 +210,10 @@ def _costs(deployment: Deployment, resources: dict[str, Any], table: PriceTable)
     alarms = max(0, kinds["AWS::CloudWatch::Alarm"] - ALARMS_FREE)
     watching = alarms * table.price(region, "cloudwatch.alarm_month").usd
     yield Cost(name=f"alarms above the {ALARMS_FREE} that are free", least_usd=watching, most_usd=watching)
+    dashboards = kinds["AWS::CloudWatch::Dashboard"] * DASHBOARD_USD
+    yield Cost(name=f"dashboard, if the account has {DASHBOARDS_FREE} already", least_usd=0, most_usd=dashboards)
     if settings.aws.provisioned and (web := deployment.web_function):
-        arch = "arm" if settings.functions.architecture == "arm64" else "x86"
+        arch = _arch(deployment)
         gb_s = settings.aws.provisioned * web.memory_mb / 1024 * HOURS_PER_MONTH * 3600
         held = table.amount_usd(region, f"lambda.provisioned_held_gb_second.{arch}", gb_s)
         yield Cost(name="instances held ready", least_usd=held, most_usd=held)
@@ -186,7 +225,7 @@ def _server_usd(deployment: Deployment, table: PriceTable) -> float:
     address = 0.0 if settings.aws.private_subnets else table.price(region, "ipv4.hour").usd
     if deployment.servers_on is ServersOn.FARGATE:
         size = task_size(settings)
-        arch = "arm" if settings.functions.architecture == "arm64" else "x86"
+        arch = _arch(deployment)
         hourly = (
             size.cpu_units / CPU_UNITS * table.price(region, f"fargate.vcpu_hour.{arch}").usd
             + size.memory_mb / 1024 * table.price(region, f"fargate.gb_hour.{arch}").usd
@@ -197,19 +236,30 @@ def _server_usd(deployment: Deployment, table: PriceTable) -> float:
 
 
 def _notes(deployment: Deployment) -> tuple[str, ...]:
-    notes = ["what depends on traffic is not in these sums: invocations, data out, capacity units, logs, requests"]
-    if deployment.servers_on is ServersOn.NONE or deployment.settings.objective.spend_usd_per_day_max is not None:
-        return tuple(notes)
-    return (*notes, "objective.spend_usd_per_day_max is not set: the worst case is what concurrency_max allows")
+    settings = deployment.settings
+    notes = ["data out, logs, queues, tables and what the app itself calls are in none of these sums"]
+    if deployment.functions and settings.objective.spend_usd_per_day_max is None:
+        notes.append("objective.spend_usd_per_day_max is not set: the worst case is what concurrency_max allows")
+    if settings.aws.snap_start:
+        notes.append(
+            "SnapStart keeps a snapshot of every version for as long as it is kept, and each start is paid for"
+        )
+    if not settings.aws.budget_usd_per_month:
+        notes.append("aws.budget_usd_per_month is not set: nobody is told when the account costs more than you meant")
+    return tuple(notes)
 
 
-def changes(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
-    """Resources of one template beside those of another, a line each: what comes, goes and changes."""
-    old, new = before.get("Resources", {}), after["Resources"]
-    lines = [f"+ {new[name]['Type']} {name}" for name in new if name not in old]
-    lines += [f"- {old[name]['Type']} {name}" for name in old if name not in new]
-    lines += [f"~ {new[name]['Type']} {name}" for name in new if name in old and new[name] != old[name]]
-    return tuple(sorted(lines, key=lambda line: (line[2:], line[0])))
+def with_costs(template: Template, preview: Preview) -> None:
+    """Write into the template what it was reckoned at, so that the next deployment can be put beside it."""
+    template.set_metadata(
+        {METADATA: {"build": preview.build, "least_usd": preview.least_usd, "most_usd": preview.most_usd}}
+    )
+
+
+def costs_of(template: Mapping[str, Any]) -> dict[str, float]:
+    """Dollars a month that stand in a template, least and most; empty where none do."""
+    found = template.get("Metadata", {}).get(METADATA, {})
+    return {key: float(found[key]) for key in ("least_usd", "most_usd") if key in found}
 
 
 def check_prices(deployment: Deployment, table: PriceTable) -> None:
