@@ -143,3 +143,85 @@ def test_a_killed_process_is_followed_by_one_that_goes_on_at_its_checkpoint(stud
     assert sorted(done) == list(range(30))
     assert sum(done.values()) <= 30 + 5  # since the last checkpoint, and no more
     assert len(studio.lines(job, "ends")) == 1
+
+
+def test_a_job_goes_on_while_the_events_process_is_killed_and_is_adopted_by_its_heir(studio: Studio) -> None:
+    job = studio.start_job("transcode", {"steps": 60, "step_s": 0.03})
+    studio.wait_steps(job, 5)
+    studio.kill(studio.run.pids()["events"])
+    studio.wait(job, "finished")
+    assert len(studio.lines(job, "begins")) == 1
+    assert [step for step, _ in studio.lines(job, "step")] == [str(step) for step in range(60)]
+
+
+def test_a_job_and_everything_that_looks_after_it_are_killed_at_once(studio: Studio) -> None:
+    job = studio.start_job("transcode", {"steps": 40, "step_s": 0.03})
+    studio.wait_steps(job, 5)
+    events, process = studio.run.pids()["events"], studio.newest_pid(job)
+    studio.run.send(signal.SIGKILL)
+    studio.run.wait()
+    studio.kill(events)
+    studio.kill(process)
+    studio.run.start()
+    studio.run.wait_ready()
+    studio.wait(job, "finished")
+    done = Counter(int(step) for step, _ in studio.lines(job, "step"))
+    assert sorted(done) == list(range(40))
+    assert sum(done.values()) <= 41
+    assert len(studio.lines(job, "ends")) == 1
+
+
+def test_a_job_that_fails_is_started_again_and_then_given_up_with_its_reason(studio: Studio) -> None:
+    job = studio.start_job("fails", {"film": "dune"})
+    studio.wait(job, "failed")
+    assert len(studio.lines(job, "begins")) == 2
+    until(lambda: [line[0] for line in studio.lines(job, "record")] == ["RetriesExhausted"], 30)
+    shown = studio.run.command("jobs", "show", job)
+    assert "ValueError: no such film: dune" in shown.stdout
+    assert "Traceback" in shown.stdout  # of its log
+
+
+def test_a_job_that_hangs_is_killed_and_begins_again_at_its_checkpoint(studio: Studio) -> None:
+    job = studio.start_job("hangs", {})
+    studio.wait(job, "finished")
+    assert len(studio.lines(job, "begins")) == 2
+    history = JobFolder.of(studio.run.state.jobs, job).history()
+    assert any("no sign of life" in each.get("error", "") for each in history)
+
+
+def test_a_job_that_takes_too_much_memory_is_killed_and_says_so(studio: Studio) -> None:
+    job = studio.start_job("grows", {})
+    studio.wait(job, "failed")
+    assert "job.memory_mb = 128" in studio.run.command("jobs", "show", job).stdout
+
+
+def test_a_cancelled_job_ends_with_its_children_even_if_it_hears_nothing(studio: Studio) -> None:
+    job = studio.start_job("deaf", {})
+    until(lambda: studio.lines(job, "child") != [], 30)
+    child = int(studio.lines(job, "child")[0][0])
+    cancelled = studio.run.command("jobs", "cancel", job[:8])
+    assert cancelled.returncode == 0, cancelled.stderr
+    studio.wait(job, "cancelled")
+    assert not is_alive(child)
+    assert studio.run.command("jobs", "cancel", job).returncode == 1
+
+
+def test_a_job_that_waits_is_cancelled_before_it_begins(studio: Studio) -> None:
+    first = studio.start_job("deaf", {})
+    until(lambda: studio.lines(first, "child") != [], 30)
+    second = studio.start_job("deaf", {})
+    listed = json.loads(studio.run.command("jobs", "--name", "deaf", "--json").stdout)["jobs"]
+    assert {job["id"]: job["state"] for job in listed}[second] == "waiting"
+    assert "is cancelled" in studio.run.command("jobs", "cancel", second).stdout
+    assert studio.run.command("jobs", "cancel", first).returncode == 0
+    studio.wait(first, "cancelled")
+    assert studio.lines(second, "child") == []
+
+
+def test_a_reload_lets_a_running_job_go_on(studio: Studio) -> None:
+    job = studio.start_job("transcode", {"steps": 60, "step_s": 0.05})
+    studio.wait_steps(job, 5)
+    reloaded = studio.run.command("reload")
+    assert reloaded.returncode == 0, reloaded.stderr
+    studio.wait(job, "finished")
+    assert len(studio.lines(job, "begins")) == 1

@@ -62,7 +62,7 @@ def command(
     if context.invoked_subcommand is not None:
         return
     asked = [{"state": one, "function": function, "limit": limit} for one in ([in_state] if in_state else SHOWN_STATES)]
-    counts, *pages = _ask(state_here(config, state), [("counts", {}), *(("list", line) for line in asked)])
+    counts, *pages = ask_events(state_here(config, state), [("counts", {}), *(("list", line) for line in asked)])
     found = {**counts, "events": [event for page in pages for event in page["events"]]}
     more = any(page["after"] for page in pages)
     if function:
@@ -83,7 +83,7 @@ def show(where: tuple[str | None, Path | None], *, event_id: str, as_json: bool)
     Exit code 1 where the event is not known (any more).
     """
     directory = state_here(*where)
-    (found,) = _ask(directory, [("show", {"event_id": event_id})])
+    (found,) = ask_events(directory, [("show", {"event_id": event_id})])
     if not found:
         present.say(f"peaker: there is no event {event_id!r} here; of finished ones the newest 1,000 are known.")
         return 1
@@ -112,7 +112,7 @@ def redrive(
 ) -> int:
     """Run dead letters again: they wait as if they had just come, with no attempts against them."""
     line = _chosen(ids, function, everything)
-    (done,) = _ask(state_here(*where), [("redrive", line)], changes=True)
+    (done,) = ask_events(state_here(*where), [("redrive", line)], changes=True)
     return _told(done, "redriven", ids, as_json=as_json)
 
 
@@ -138,7 +138,7 @@ def discard(
     if not yes:
         what = " ".join(ids) if ids else f"all dead letters of {function}" if function else "all dead letters"
         click.confirm(f"Discard {what}? They cannot be brought back.", abort=True, err=True)
-    (done,) = _ask(directory, [("discard", line)], changes=True)
+    (done,) = ask_events(directory, [("discard", line)], changes=True)
     return _told(done, "discarded", ids, as_json=as_json)
 
 
@@ -182,7 +182,7 @@ def _told(done: dict[str, Any], verb: str, ids: tuple[str, ...], *, as_json: boo
     return 1 if missing else 0
 
 
-def _ask(
+def ask_events(
     state: StateDirectory, questions: list[tuple[str, dict[str, Any]]], *, changes: bool = False
 ) -> list[dict[str, Any]]:
     """Ask the events process; where none runs, look at its file, unless something is to be changed."""

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from peaker.cli import present
+from peaker.cli.jobs_text import percentage
 
 ROUTES_SHOWN_MAX = 8
+JOBS_SHOWN_MAX = 4
 
 _RAN = (("server", "on_server"), ("sibling", "on_sibling"), ("function", "on_function"))
 
@@ -128,7 +130,17 @@ def _events(found: dict[str, Any]) -> list[str]:
     now = f"{counts['waiting']:,} waiting{oldest}, {counts['running']:,} running, {counts['dead']:,} dead{dead}"
     so_far = f"{totals['accepted']:,} accepted, {totals['finished']:,} finished, {totals['retried']:,} retried"
     sources, schedules = events.get("sources") or [], events.get("schedules") or []
-    return ["", f"  events: {now}; {so_far}", *_schedules(schedules), *_sources(sources)]
+    return ["", f"  events: {now}; {so_far}", *_jobs(events), *_schedules(schedules), *_sources(sources)]
+
+
+def _jobs(events: dict[str, Any]) -> list[str]:
+    """One line; `peaker jobs` has the rest."""
+    jobs, totals = events.get("jobs") or [], events.get("job_totals") or {}
+    if not jobs and not totals:
+        return []
+    shown = ", ".join(f"{job['name']} {percentage(job['fraction'])}".strip() for job in jobs[:JOBS_SHOWN_MAX])
+    running = f"{len(jobs)} running" + (f" ({shown})" if shown else "")
+    return [f"  jobs: {running}; {totals.get('finished', 0):,} finished, {totals.get('failed', 0):,} failed"]
 
 
 def _schedules(schedules: list[dict[str, Any]]) -> list[str]:

@@ -176,6 +176,26 @@ def _events(events: Mapping[str, Any] | None) -> Iterator[Family]:
     yield Family(
         "peaker_events_oldest_age_seconds", Kind.GAUGE, "Age of the oldest event that waits or runs.", "seconds"
     ).add(counts["oldest_age_s"])
+    yield from _jobs(events)
+
+
+def _jobs(events: Mapping[str, Any]) -> Iterator[Family]:
+    """Of the events process, as far as it has seen any."""
+    jobs, totals = events.get("jobs") or [], events.get("job_totals") or {}
+    if not jobs and not totals:
+        return
+    running = Family("peaker_jobs_running", Kind.GAUGE, "Jobs that have a process.")
+    done = Family("peaker_job_done_ratio", Kind.GAUGE, "How far the running job that is least far says it is.", "ratio")
+    for name in sorted({job["name"] for job in jobs}):
+        alike = [job for job in jobs if job["name"] == name]
+        running.add(len(alike), job=name)
+        done.add(min(job["fraction"] or 0.0 for job in alike), job=name)
+    yield running
+    yield done
+    ends = Family("peaker_job_processes", Kind.COUNTER, "Processes of jobs: how many were started, and how they ended.")
+    for what, count in sorted(totals.items()):
+        ends.add(count, what=what)
+    yield ends
 
 
 def _cost(metered: Metered, status: Mapping[str, Any], made: Bill) -> Iterator[Family]:
