@@ -29,7 +29,7 @@ def steps(event: dict[str, Any], job: Job) -> dict[str, int]:
     for step in range(job.resumed_from or 0, count):
         job.check()
         note(f"{job.id} step {step} {job.attempt}")
-        print(f"step {step}")
+        sys.stdout.write(f"step {step}\n")
         time.sleep(event.get("step_s", 0.01))
         if (step + 1) % every == 0:
             job.checkpoint(step + 1)

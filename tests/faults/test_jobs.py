@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
+import subprocess
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -82,6 +85,7 @@ class Studio:
     def __init__(self, directory: Path) -> None:
         self.ledger = directory / "ledger"
         self.ledger.touch()
+        self.begun: dict[str, str] = {}
         self.run = PeakerRun.with_settings(directory, SETTINGS.format(apps=APPS, ledger=self.ledger))
 
     def lines(self, job: str, what: str) -> list[list[str]]:
@@ -103,10 +107,21 @@ class Studio:
         return record.state if record is not None else ""
 
     def wait(self, job: str, state: str) -> None:
-        until(lambda: self.state_of(job) == state, 30)
+        until(lambda: self.state_of(job) == state, 120)
 
     def wait_steps(self, job: str, count: int) -> None:
         until(lambda: len(self.lines(job, "step")) >= count, 30)
+
+    def wait_lines(self, more: int, jobs: list[str]) -> None:
+        """Until the ledger has so many lines more, or there is nothing left to be done."""
+        wanted = len(self.ledger.read_text().splitlines()) + more
+        until(
+            lambda: (
+                len(self.ledger.read_text().splitlines()) >= wanted
+                or all(self.state_of(job) == "finished" for job in jobs)
+            ),
+            60,
+        )
 
     def newest_pid(self, job: str) -> int:
         until(lambda: self.lines(job, "begins") != [], 30)
@@ -121,6 +136,8 @@ class Studio:
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     studio = Studio(tmp_path_factory.mktemp("studio"))
     with studio.run:
+        # Those that take a while are looked at by the last tests.
+        studio.begun = {name: studio.start_job(name, {}) for name in ("hangs", "grows")}
         yield studio
 
 
@@ -146,12 +163,12 @@ def test_a_killed_process_is_followed_by_one_that_goes_on_at_its_checkpoint(stud
 
 
 def test_a_job_goes_on_while_the_events_process_is_killed_and_is_adopted_by_its_heir(studio: Studio) -> None:
-    job = studio.start_job("transcode", {"steps": 60, "step_s": 0.03})
+    job = studio.start_job("transcode", {"steps": 40, "step_s": 0.03})
     studio.wait_steps(job, 5)
     studio.kill(studio.run.pids()["events"])
     studio.wait(job, "finished")
     assert len(studio.lines(job, "begins")) == 1
-    assert [step for step, _ in studio.lines(job, "step")] == [str(step) for step in range(60)]
+    assert [step for step, _ in studio.lines(job, "step")] == [str(step) for step in range(40)]
 
 
 def test_a_job_and_everything_that_looks_after_it_are_killed_at_once(studio: Studio) -> None:
@@ -182,7 +199,7 @@ def test_a_job_that_fails_is_started_again_and_then_given_up_with_its_reason(stu
 
 
 def test_a_job_that_hangs_is_killed_and_begins_again_at_its_checkpoint(studio: Studio) -> None:
-    job = studio.start_job("hangs", {})
+    job = studio.begun["hangs"]
     studio.wait(job, "finished")
     assert len(studio.lines(job, "begins")) == 2
     history = JobFolder.of(studio.run.state.jobs, job).history()
@@ -190,7 +207,7 @@ def test_a_job_that_hangs_is_killed_and_begins_again_at_its_checkpoint(studio: S
 
 
 def test_a_job_that_takes_too_much_memory_is_killed_and_says_so(studio: Studio) -> None:
-    job = studio.start_job("grows", {})
+    job = studio.begun["grows"]
     studio.wait(job, "failed")
     assert "job.memory_mb = 128" in studio.run.command("jobs", "show", job).stdout
 
@@ -206,6 +223,7 @@ def test_a_cancelled_job_ends_with_its_children_even_if_it_hears_nothing(studio:
     assert studio.run.command("jobs", "cancel", job).returncode == 1
 
 
+@pytest.mark.long
 def test_a_job_that_waits_is_cancelled_before_it_begins(studio: Studio) -> None:
     first = studio.start_job("deaf", {})
     until(lambda: studio.lines(first, "child") != [], 30)
@@ -218,10 +236,103 @@ def test_a_job_that_waits_is_cancelled_before_it_begins(studio: Studio) -> None:
     assert studio.lines(second, "child") == []
 
 
+@pytest.mark.long
 def test_a_reload_lets_a_running_job_go_on(studio: Studio) -> None:
-    job = studio.start_job("transcode", {"steps": 60, "step_s": 0.05})
+    job = studio.start_job("transcode", {"steps": 40, "step_s": 0.05})
     studio.wait_steps(job, 5)
     reloaded = studio.run.command("reload")
     assert reloaded.returncode == 0, reloaded.stderr
     studio.wait(job, "finished")
     assert len(studio.lines(job, "begins")) == 1
+
+
+BY_BOTO3 = """
+import sys
+import boto3
+client = boto3.Session(profile_name="peaker").client("lambda")
+asked = {"FunctionName": "transcode", "Payload": '{"steps": 80, "step_s": 0.02}'}
+started = client.invoke(InvocationType="Event", **asked)
+print(started["StatusCode"], started["ResponseMetadata"]["RequestId"])
+try:
+    client.invoke(**asked)
+except client.exceptions.InvalidParameterValueException as error:
+    print("is a job" in str(error))
+"""
+
+
+def test_boto3_starts_a_job_which_stops_with_the_app_and_goes_on_with_the_next_start(studio: Studio) -> None:
+    found = studio.run.command_json("status")
+    variables = {"AWS_CONFIG_FILE": "aws_config_file", "AWS_SHARED_CREDENTIALS_FILE": "aws_shared_credentials_file"}
+    done = subprocess.run(
+        [sys.executable, "-c", BY_BOTO3],
+        env={**os.environ, **{name: found[key] for name, key in variables.items()}},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    status, job, is_refused_at_once = done.stdout.split()
+    assert (status, is_refused_at_once) == ("202", "True")
+    studio.wait_steps(job, 3)
+    assert "jobs: 1 running (transcode" in studio.run.command("status").stdout
+    studio.run.stop()
+    before = len(studio.lines(job, "step"))
+    assert studio.lines(job, "ends") == []
+    assert "waiting" in studio.run.command("jobs", "--name", "transcode").stdout  # nothing runs: the files are read
+    studio.run.start()
+    studio.run.wait_ready()
+    studio.wait(job, "finished")
+    done_steps = Counter(int(step) for step, _ in studio.lines(job, "step"))
+    assert sorted(done_steps) == list(range(80))
+    assert sum(done_steps.values()) == 80, "it was told to stop, so it did no step twice"
+    assert 0 < before < 80
+    assert len(studio.lines(job, "begins")) == 2
+
+
+@pytest.mark.long
+def test_a_job_that_nobody_looks_after_stops_by_itself_at_its_checkpoint(studio: Studio) -> None:
+    job = studio.start_job("transcode", {"steps": 250, "step_s": 0.02})
+    studio.wait_steps(job, 3)
+    pids = studio.run.pids()
+    process = studio.newest_pid(job)
+    studio.run.send(signal.SIGKILL)
+    studio.run.wait()
+    studio.kill(pids["events"])
+    until(lambda: not is_alive(process), 30)
+    assert "interrupted" in studio.run.command("jobs", "--name", "transcode").stdout
+    studio.run.start()
+    studio.run.wait_ready()
+    studio.wait(job, "finished")
+    assert Counter(step for step, _ in studio.lines(job, "step")).total() == 250
+
+
+@pytest.mark.long
+def test_jobs_end_once_through_fifty_kills_at_random(studio: Studio) -> None:
+    chance = random.Random(6)
+    jobs = [studio.start_job("transcode", {"steps": 400, "every": 4, "step_s": 0.03}) for _ in range(6)]
+    killed: Counter[str] = Counter()
+    for _ in range(50):
+        target = chance.choice(["job", "job", "events", "host", "supervisor"])
+        live = [job for job in jobs if studio.state_of(job) == "running" and studio.lines(job, "begins")]
+        if target == "job" and live:
+            pid = studio.newest_pid(chance.choice(live))
+            if is_alive(pid):
+                studio.kill(pid)
+        elif target == "supervisor":
+            studio.run.send(signal.SIGKILL)
+            studio.run.wait()
+            studio.run.start()
+            studio.run.wait_ready()
+        elif (pid_of := studio.run.pids().get(target)) is not None and is_alive(pid_of):
+            studio.kill(pid_of)
+        killed[target] += 1
+        studio.wait_lines(chance.randrange(20, 60), jobs)
+    for job in jobs:
+        studio.wait(job, "finished")
+        done = Counter(int(step) for step, _ in studio.lines(job, "step"))
+        begun = len(studio.lines(job, "begins"))
+        assert sorted(done) == list(range(400))
+        assert sum(done.values()) <= 400 + 4 * (begun - 1), "only since the last checkpoint"
+        assert len(studio.lines(job, "ends")) == 1
+    assert killed["job"] > 0
+    assert killed["events"] > 0

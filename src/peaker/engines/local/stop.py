@@ -11,12 +11,14 @@ from peaker.clock import Clock
 from peaker.engines.local.child import Child
 from peaker.engines.local.deadlines import KILL_GRACE_S
 from peaker.engines.local.state_dir import LockedState, read_run
+from peaker.jobs.folder import folders_in
 from peaker.policy.supervision import STOP_ORDER
 from peaker.settings import Settings
+from peaker.state import StateDirectory
 
 
 async def stop_orphans(locked: LockedState, clock: Clock) -> int:
-    """Drain what run.json names, in the order of STOP_ORDER, and return how many processes that were.
+    """Drain what run.json names, in the order of STOP_ORDER, and jobs, and return how many processes that were.
 
     Holding the lock meanwhile keeps a new supervisor from taking over what is being stopped.
     """
@@ -34,7 +36,19 @@ async def stop_orphans(locked: LockedState, clock: Clock) -> int:
                     children.append(Child.adopt(process.pid, process.started_ticks))
         stopped += len(children)
         await _end(children, max(0.0, deadline_s - clock.now_s()) + KILL_GRACE_S)
-    return stopped
+    # The events process stops the jobs that it looks after; here are those of one that was killed.
+    jobs = _jobs(locked.state)
+    await _end(jobs, max(0.0, deadline_s - clock.now_s()) + KILL_GRACE_S)
+    return stopped + len(jobs)
+
+
+def _jobs(state: StateDirectory) -> list[Child]:
+    found = []
+    for folder in folders_in(state.jobs):
+        if (holder := folder.holder()) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                found.append(Child.adopt(*holder))
+    return found
 
 
 async def _end(children: Sequence[Child], timeout_s: float) -> None:
