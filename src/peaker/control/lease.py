@@ -54,6 +54,11 @@ class Spend:
         """As of the last tick."""
         return self._ledger
 
+    @property
+    def is_within(self) -> bool:
+        """The day's spend is not used up, as of the last tick."""
+        return self._limit_microusd is None or self._ledger.spent_microusd < self._limit_microusd
+
     def tick(self) -> None:
         """Count, keep, lease: in this order, so that a restart never finds more leased than was counted.
 

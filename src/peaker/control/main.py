@@ -18,7 +18,9 @@ from peaker.clock import Clock, SystemClock
 from peaker.control.lease import TICK_S, Spend, billed_by_host_microusd, spent_by_gates_microusd
 from peaker.control.metering import Metering
 from peaker.control.metrics import families
+from peaker.control.observe import Tables
 from peaker.control.ops import Ops
+from peaker.control.steered import loop_of
 from peaker.control_socket import ControlServer, Status, WithSocket
 from peaker.engines.local.cost import Metered, read_meter, usage_report
 from peaker.engines.local.listener import open_listener
@@ -108,6 +110,13 @@ class Control:
                 limit_microusd=None if limit_usd is None else int(limit_usd * 1_000_000),
                 clock=self._clock,
             )
+            self._loop = loop_of(
+                self._state,
+                self._settings,
+                Tables(slots=self._slots, usage=self._usage, functions=self._functions, prices=prices),
+                functions_may_run=lambda: self._spend.is_within,
+                clock=self._clock,
+            )
             await self._serve()
         except PeakerError as error:
             await self._control.tell_failure(str(error))
@@ -128,16 +137,26 @@ class Control:
         serving = asyncio.create_task(server.serve(sockets=[self._listener]))
         self._tick()
         self._control.set_status(Status.READY)
+        steering = self._steer()
         while not self._draining.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._draining.wait()
             self._tick()
+        if steering is not None:
+            await asyncio.wait({steering})
         self._end_metering()
         self._control.set_status(Status.DRAINING)
         server.should_exit = True
         await serving
         self._control.close()
+
+    def _steer(self) -> asyncio.Task[None] | None:
+        if self._loop is None:
+            return None
+        steering = asyncio.create_task(self._loop.run(self._draining))
+        steering.add_done_callback(_say_failure)
+        return steering
 
     def _tick(self) -> None:
         try:
@@ -194,6 +213,12 @@ class Control:
     def _orphaned(self) -> None:
         _logger.warning("no supervisor came; draining", extra={"action": "orphan"})
         self._draining.set()
+
+
+def _say_failure(steering: asyncio.Task[None]) -> None:
+    """A mistake in the loop must not end the process that leases the spend: the servers stay as many as they are."""
+    if not steering.cancelled() and (error := steering.exception()) is not None:
+        _logger.error("the number of servers is not decided any more", exc_info=error, extra={"action": "decide"})
 
 
 def is_any_worker_ready(slots: SharedTable, now_ms: int) -> bool:

@@ -34,7 +34,7 @@ class Kind(Enum):
 
     @property
     def outlives_reloads(self) -> bool:
-        """It goes on as it is; what else is shared is begun anew after a reload. All the stand-in holds is in memory."""
+        """It goes on as it is, for all it holds is in memory; what else is shared is begun anew after a reload."""
         return self is Kind.AWS
 
     @property
@@ -72,6 +72,12 @@ def roles_wanted(
 def servers_at_least(settings: Settings) -> int:
     """The gate lives in workers, so on one machine a web app always has one server, whatever count_min says."""
     return max(1, settings.servers.count_min) if settings.app.web else 0
+
+
+def is_steered(settings: Settings) -> bool:
+    """There is something to decide about the number of servers, and a policy that does."""
+    least = servers_at_least(settings)
+    return bool(settings.app.web) and settings.servers.policy != "fixed" and least < settings.servers.count_max
 
 
 def table_rows(workers_max: int, workers_per_server: int) -> int:
