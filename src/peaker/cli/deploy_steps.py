@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -55,12 +56,15 @@ def deploy(asked: Asked, settings: Settings) -> None:
         present.say(preview_text(shown, costs_of(before)))
         artifacts = _bucket(asked, session, account, settings)
         parameters = _parameters(session, template, artifacts, stack.name, package)
-    changes = _propose(stack, template.to_json(indent=None), parameters, artifacts, deployment)
+    # Of its own name each time: a change set that failed may still stand there.
+    name = f"{CHANGE_SET_PREFIX}{deployment.build}-{secrets.token_hex(4)}"
+    changes = _propose(
+        stack, name, template.to_json(indent=None), parameters=parameters, artifacts=artifacts, tags=_tags(settings)
+    )
     if not changes:
         _finish(asked, stack, shown, ())
         return
     present.say(changes_text(changes))
-    name = CHANGE_SET_PREFIX + deployment.build
     if not asked.yes and not click.confirm("Do it?", err=True):
         stack.forget(name)
         raise click.Abort
@@ -158,7 +162,8 @@ def _parameters(
     session: Any, template: Any, artifacts: Artifacts, name: str, package: tuple[Path | None, str]
 ) -> dict[str, str]:
     """What is known only now, by the names that the template has for it."""
-    wanted, found = set(template.parameters), {}
+    wanted = set(template.parameters)
+    found: dict[str, str] = {}
     if "CodeKey" in wanted:
         file, digest = package
         assert file is not None
@@ -170,19 +175,25 @@ def _parameters(
     return found
 
 
+def _tags(settings: Settings) -> dict[str, str]:
+    stage = {"peaker:stage": settings.stage} if settings.stage else {}
+    return {"peaker:app": settings.app.name, **stage}
+
+
 def _propose(
-    stack: CloudFormationStack, body: str, parameters: dict[str, str], artifacts: Artifacts, deployment: Deployment
+    stack: CloudFormationStack,
+    name: str,
+    body: str,
+    *,
+    parameters: dict[str, str],
+    tags: dict[str, str],
+    artifacts: Artifacts,
 ) -> tuple[Change, ...]:
-    where = (
-        {"body": body}
-        if len(body.encode()) <= TEMPLATE_BYTES_MAX
-        else {"template_url": artifacts.put_template(stack.name, body)}
-    )
-    tags = {"peaker:app": deployment.settings.app.name}
-    if deployment.settings.stage:
-        tags["peaker:stage"] = deployment.settings.stage
-    name = CHANGE_SET_PREFIX + deployment.build
-    return stack.propose(**where, parameters=parameters, tags=tags, name=name)
+    """In the request itself, or by way of the bucket where it is too large for that."""
+    if len(body.encode()) <= TEMPLATE_BYTES_MAX:
+        return stack.propose(body=body, parameters=parameters, tags=tags, name=name)
+    url = artifacts.put_template(stack.name, body)
+    return stack.propose(template_url=url, parameters=parameters, tags=tags, name=name)
 
 
 def follow(stack: CloudFormationStack, known: set[str]) -> StackState:
@@ -203,6 +214,8 @@ def failure(stack: CloudFormationStack, state: StackState) -> DeployError:
     """What went wrong first, in AWS's words."""
     first = stack.first_failure()
     why = f"{first.kind} {first.resource}: {first.reason}" if first else state.reason
+    if "DescribeEvents" in why:
+        why = "; ".join(stack.refusals()) or why
     return DeployError(f"it is {state.status or 'gone'}. First that failed: {why}", where=stack.name)
 
 

@@ -10,7 +10,7 @@ from peaker.engines.aws.preview import Cost, Preview
 if TYPE_CHECKING:
     from peaker.engines.aws.change_set import Change, Event
 
-_ACTIONS = {"Add": "+", "Modify": "~", "Remove": "-"}
+_ACTIONS = {"Add": "+", "Modify": "~", "Remove": "-", "Import": "<"}
 CHANGES_TOLD = 40
 
 
@@ -51,14 +51,19 @@ def _usd(least: float, most: float) -> str:
 def changes_text(changes: Sequence[Change]) -> str:
     """What CloudFormation would do, a line each; what is made anew says so."""
     lines = [
-        f"  {_ACTIONS.get(each.action, '?')} {each.kind.removeprefix('AWS::')} {each.resource}"
-        f"{'  (made anew)' if each.replaces else ''}"
+        f"  {_ACTIONS.get(each.action, '?')} {each.kind.removeprefix('AWS::')} {each.resource}{_more(each)}"
         for each in changes
     ]
     told = lines[:CHANGES_TOLD]
     if len(lines) > CHANGES_TOLD:
         told.append(f"  and {len(lines) - CHANGES_TOLD} more: --json lists all")
     return "\n".join([f"CloudFormation would change {len(changes)} resources:", *told])
+
+
+def _more(change: Change) -> str:
+    if change.action == "Import":
+        return "  (is there already, and is taken in)"
+    return "  (made anew)" if change.replaces else ""
 
 
 def event_text(event: Event) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from peaker.engines.aws.account import asking
+from peaker.engines.aws.preview import HOLDS_DATA
 from peaker.errors import DeployError
 
 POLL_S = 2.0
@@ -31,7 +32,7 @@ Sleep = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change of a change set, in CloudFormation's words: Add, Modify or Remove; `replaces` if it is made anew."""
+    """One change of a change set, in CloudFormation's words: Add, Modify, Import or Remove; `replaces` if made anew."""
 
     action: str
     resource: str
@@ -122,6 +123,17 @@ class CloudFormationStack:
         body = self._call("get_template", StackName=self.name)["TemplateBody"]
         return dict(body) if isinstance(body, dict) else dict(json.loads(body))
 
+    def kept(self) -> tuple[str, ...]:
+        """What would stay if the stack were deleted, since it holds data: kind and name of each."""
+        declared = self.template().get("Resources", {})
+        found = self._call("list_stack_resources", StackName=self.name)["StackResourceSummaries"]
+        return tuple(
+            f"{HOLDS_DATA[each['ResourceType']]} {each.get('PhysicalResourceId', each['LogicalResourceId'])}"
+            for each in found
+            if each["ResourceType"] in HOLDS_DATA
+            and declared.get(each["LogicalResourceId"], {}).get("DeletionPolicy", "").startswith("Retain")
+        )
+
     def propose(
         self, *, template_url: str = "", body: str = "", parameters: dict[str, str], tags: dict[str, str], name: str
     ) -> tuple[Change, ...]:
@@ -133,6 +145,8 @@ class CloudFormationStack:
             ChangeSetName=name,
             ChangeSetType="UPDATE" if self.status() else "CREATE",
             Capabilities=CAPABILITIES,
+            # Queues, buckets and tables that a stack before this one left behind are taken in again, not met by name.
+            ImportExistingResources=True,
             Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
             Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
             **where,
@@ -186,6 +200,15 @@ class CloudFormationStack:
             if event.is_failure and "cancelled" not in event.reason.lower():
                 failed = event
         return failed
+
+    def refusals(self) -> tuple[str, ...]:
+        """What CloudFormation found wrong before it began, as where a name is taken: resource and reason of each."""
+        found = self._call("describe_events", StackName=self._reference, Filters={"FailedEvents": True})
+        return tuple(
+            f"{each.get('ResourceType', '')} {each.get('LogicalResourceId', '')}: {each['ValidationStatusReason']}"
+            for each in found.get("OperationEvents", [])
+            if each.get("ValidationStatusReason")
+        )
 
     def delete(self) -> None:
         """Begin to remove the stack; what is to be retained stays."""

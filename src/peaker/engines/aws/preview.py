@@ -40,7 +40,7 @@ _FRONT_WORDS = {
     Front.URL: "a function URL, TLS by AWS",
     Front.HTTP_API: "an HTTP API, TLS by AWS",
 }
-_HOLDS_DATA = {
+HOLDS_DATA = {
     "AWS::S3::Bucket": "bucket",
     "AWS::SQS::Queue": "queue",
     "AWS::DynamoDB::Table": "table",
@@ -111,9 +111,9 @@ def preview_of(deployment: Deployment, template: Template, table: PriceTable) ->
         worst_usd_per_month=worst_usd_per_month(deployment, table),
         spend_usd_per_month_max=None if spend is None else spend * HOURS_PER_MONTH / 24,
         keeps=tuple(
-            f"{_HOLDS_DATA[each['Type']]} {name}"
+            f"{HOLDS_DATA[each['Type']]} {name}"
             for name, each in resources.items()
-            if each["Type"] in _HOLDS_DATA and each.get("DeletionPolicy", "").startswith("Retain")
+            if each["Type"] in HOLDS_DATA and each.get("DeletionPolicy", "").startswith("Retain")
         ),
         parameters=tuple(template.to_dict().get("Parameters", {})),
         notes=_notes(deployment),
@@ -162,7 +162,8 @@ def _sentences(deployment: Deployment) -> Iterator[str]:
         named = f" for {settings.aws.domain}" if settings.aws.domain else ""
         yield f"clients reach {_FRONT_WORDS[deployment.front]}{named}"
     if servers is not ServersOn.NONE:
-        yield f"baseline: {_count(settings.servers.count_min, settings.servers.count_max)} x {_server_words(deployment)}"
+        count = _count(settings.servers.count_min, settings.servers.count_max)
+        yield f"baseline: {count} x {_server_words(deployment)}"
     for spec in deployment.functions:
         role = ""
         if spec.web:
