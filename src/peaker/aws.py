@@ -5,6 +5,9 @@ of HTTP APIs, Function URLs, load balancers and Peaker's gates; or `PEAKER_HANDL
 Lambda's runtime asks this module for `handler` before the first event, so that import, start-up (lifespan) and the
 request of `PEAKER_WARM_UP`, if there is one, are part of the initialisation, and of a SnapStart snapshot. Lambda tells
 nobody when it ends an instance, so an app's shutdown does not run there.
+
+Secrets (`PEAKER_SECRETS`, names and ARNs) are read before the app is imported, and again when a snapshot is restored,
+which may be older than the last rotation. What the app has kept of the old ones by then is its own to renew.
 """
 
 from __future__ import annotations
@@ -51,6 +54,10 @@ def make_handler(variables: Mapping[str, str], *, began_s: float) -> Handler:
             where="environment of the function",
             remedy='Set PEAKER_WEB = "module:app" or PEAKER_HANDLER = "module:function".',
         )
+    if references := variables.get("PEAKER_SECRETS"):
+        from peaker.secrets_in_function import put_secrets
+
+        put_secrets(references, os.environ)
     directory = variables.get("LAMBDA_TASK_ROOT", os.curdir)
     loaded = load_callable(web or target, directory)
     if target:

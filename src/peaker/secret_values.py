@@ -8,7 +8,7 @@ generation have the same values, whenever they are started.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from peaker.errors import SettingsError
@@ -22,13 +22,27 @@ _HIDDEN_CHARACTERS_MIN = 4
 """Shorter values would blot out ordinary words of a message, and hiding them hides nothing."""
 
 
-def read_secrets(settings: Settings, variables: Mapping[str, str]) -> dict[str, str]:
+def read_secrets(
+    settings: Settings, variables: Mapping[str, str], *, from_aws: Callable[[Mapping[str, str]], Mapping[str, str]]
+) -> dict[str, str]:
     """The value of each secret by the name it has for the app; `variables` are those of the starting process.
+
+    A secret on AWS is taken from the variable of its own name where there is one: ECS has put it there, or whoever has
+    no AWS at hand. The others are left to `from_aws`, which is given name and ARN of each.
 
     Raises:
         SettingsError: one is missing, empty, too large or no text; names it and where it should stand.
+        CredentialsError: there are no AWS credentials to read one with.
     """
-    return {name: _read(name, reference, settings, variables) for name, reference in settings.secrets.items()}
+    on_aws = {name: reference for name, reference in settings.secrets.items() if reference.startswith("arn:")}
+    found = {name: variables[name] for name in on_aws if variables.get(name)}
+    missing = {name: reference for name, reference in on_aws.items() if name not in found}
+    if missing:
+        found.update(from_aws(missing))
+    return {
+        name: found[name] if name in on_aws else _read(name, reference, settings, variables)
+        for name, reference in settings.secrets.items()
+    }
 
 
 def given_secrets(settings: Settings, variables: Mapping[str, str]) -> dict[str, str]:

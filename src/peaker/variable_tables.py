@@ -9,7 +9,12 @@ from peaker.errors import SettingsError
 from peaker.section_reader import Source
 from peaker.setting_checks import ENV_NAME
 
-SECRET_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\0]+")
+SECRET_REFERENCE = re.compile(
+    r"env:[A-Za-z_][A-Za-z0-9_]*|file:[^\0]+"
+    # A key of its JSON, a stage and a version may follow, as in an ECS task definition.
+    r"|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[\w/+=.@-]+(:[^:\0]*){0,3}"
+    r"|arn:aws[a-z-]*:ssm:[a-z0-9-]+:\d{12}:parameter/[\w./-]+"
+)
 
 
 def build_env(table: Any, source: Source) -> dict[str, str]:
@@ -34,17 +39,10 @@ def build_secrets(table: Any, source: Source) -> dict[str, str]:
         where = source.line_of("secrets", name)
         if not ENV_NAME.fullmatch(name):
             raise SettingsError(f"secrets.{name} is not the name of a variable.", where=where)
-        if isinstance(reference, str) and reference.startswith("arn:aws"):
-            raise SettingsError(
-                f"secrets.{name} stands in AWS Secrets Manager, which is read only where Peaker deploys to AWS; "
-                "that is not built yet.",
-                where=where,
-                remedy=f'Here, write {name} = "env:{name}" or {name} = "file:/run/secrets/{name.lower()}".',
-            )
         if not isinstance(reference, str) or not SECRET_REFERENCE.fullmatch(reference):
             raise SettingsError(
                 f"secrets.{name} does not say where the secret stands (what it says is not shown, as it may be the "
-                "secret); allowed: env:NAME or file:PATH.",
+                "secret); allowed: env:NAME, file:PATH, arn:aws:secretsmanager:... or arn:aws:ssm:...:parameter/...",
                 where=where,
                 remedy="The secret itself does not belong into a settings file.",
             )

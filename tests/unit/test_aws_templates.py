@@ -123,13 +123,19 @@ def test_a_server_spills_to_the_version_of_its_own_build() -> None:
 def test_secrets_are_references_and_never_values() -> None:
     made = COMBINATIONS["Fargate behind a balancer"]
     where = "arn:aws:secretsmanager:us-east-1:123456789012:secret:db-AbCdEf"
-    settings = replace(made.settings, secrets={"DB_URL": where})
+    secrets = {"DB_URL": where, "USER": f"{where}:user"}
+    settings = replace(made.settings, secrets=secrets)
     template = json.loads(template_of(replace(made, settings=settings)).to_json())
     (task,) = of_type(template, "AWS::ECS::TaskDefinition").values()
-    assert task["ContainerDefinitions"][0]["Secrets"] == [{"Name": "DB_URL", "ValueFrom": where}]
+    assert task["ContainerDefinitions"][0]["Secrets"] == [
+        {"Name": "DB_URL", "ValueFrom": where},
+        {"Name": "USER", "ValueFrom": f"{where}:user::"},
+    ]
     function = of_type(template, "AWS::Lambda::Function")["ShopWeb"]
-    assert json.loads(function["Environment"]["Variables"]["PEAKER_SECRETS"]) == {"DB_URL": where}
-    readers = {role for role, each in statements(template) if each["Action"] == "secretsmanager:GetSecretValue"}
+    assert json.loads(function["Environment"]["Variables"]["PEAKER_SECRETS"]) == secrets
+    reads = [(role, each) for role, each in statements(template) if each["Action"] == "secretsmanager:GetSecretValue"]
+    assert all(each["Resource"] == [where] for _, each in reads)
+    readers = {role for role, _ in reads}
     assert {"ServersStartRole", "ShopWebFunctionRole"} <= readers
 
 
@@ -165,6 +171,12 @@ def test_what_would_not_work_is_said_before_anything_is_made(made: Deployment, s
         template_of(made)
     assert says in str(refused.value)
     assert len(problems_of(made)) == 1
+
+
+def test_a_secret_of_this_machine_is_refused_before_it_is_missing_there() -> None:
+    made = deployment("fargate")
+    here = replace(made, settings=replace(made.settings, secrets={"DB_URL": "env:DB_URL"}))
+    assert "secrets.DB_URL stands in env:..., which is not there on AWS" in str(problems_of(here)[0])
 
 
 def test_the_certificate_is_the_only_thing_a_name_needs() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,29 @@ def loaded(tmp_path: Path, text: str, stage: str = "") -> Settings:
     return load_settings(path, stage)
 
 
+def nobody(references: Mapping[str, str]) -> Mapping[str, str]:
+    """Nothing stands on AWS here."""
+    raise AssertionError(references)
+
+
 def test_a_secret_is_read_from_a_variable_of_another_name_and_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_bytes(b"line 1\nline 2\r\n")
     settings = loaded(tmp_path, '[secrets]\nDB_URL = "env:PROD_DB"\nKEY = "file:key"\n')
 
-    found = read_secrets(settings, {"PROD_DB": VALUE})
+    found = read_secrets(settings, {"PROD_DB": VALUE}, from_aws=nobody)
 
     assert found == {"DB_URL": VALUE, "KEY": "line 1\nline 2"}
+
+
+def test_of_secrets_on_aws_those_that_ecs_has_put_there_are_taken_and_the_others_read(tmp_path: Path) -> None:
+    arn = "arn:aws:ssm:eu-west-1:123456789012:parameter/shop/"
+    settings = loaded(tmp_path, f'[secrets]\nA = "{arn}a"\nB = "{arn}b"\n')
+
+    found = read_secrets(
+        settings, {"A": "given", "B": ""}, from_aws=lambda asked: {name: asked[name] for name in asked}
+    )
+
+    assert found == {"A": "given", "B": f"{arn}b"}
 
 
 def test_settings_hold_where_a_secret_stands_and_not_what_it_is(tmp_path: Path) -> None:
@@ -63,7 +80,8 @@ def test_a_stage_may_take_a_secret_from_elsewhere(tmp_path: Path) -> None:
         ('DB = "file:"', "secrets.DB does not say where"),
         ("DB = 31415926", "secrets.DB does not say where"),
         ('"A B" = "env:A"', "secrets.A B is not the name of a variable"),
-        ('DB = "arn:aws:secretsmanager:eu-west-1:1:secret:correct-horse"', "read only where Peaker deploys to AWS"),
+        ('DB = "arn:aws:secretsmanager:eu-west-1:1:secret:correct-horse"', "secrets.DB does not say where"),
+        ('DB = "arn:aws:ssm:eu-west-1:123456789012:correct-horse"', "secrets.DB does not say where"),
     ],
 )
 def test_what_is_no_reference_is_refused_without_being_shown(tmp_path: Path, line: str, told: str) -> None:
@@ -96,7 +114,7 @@ def test_a_secret_that_cannot_be_had_is_named(tmp_path: Path, reference: str, co
     settings = loaded(tmp_path, f'[secrets]\nDB_URL = "{reference}"\n')
 
     with pytest.raises(SettingsError, match=r"secrets\.DB_URL cannot be had") as refused:
-        read_secrets(settings, {"EMPTY": ""})
+        read_secrets(settings, {"EMPTY": ""}, from_aws=nobody)
 
     assert told in str(refused.value)
     assert "horse" not in str(refused.value)

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from peaker.app import environment, functions, load_web
 from peaker.asgi import ASGIApp, load_target
+from peaker.engines.local.starting_secrets import starting_secrets
 from peaker.errors import AppImportError, AppStartError
 from peaker.functions.layers import python_folders
-from peaker.secret_values import read_secrets, without_secrets
+from peaker.secret_values import without_secrets
 from peaker.settings import Settings
 from peaker.stand_in_variables import above, endpoint_before_start, region_of_stand_in, variables, without_aws
 
@@ -33,7 +34,7 @@ def import_all(settings: Settings, *, start: bool = False) -> None:
         AppStartError: the lifespan start-up failed, or all together took longer than servers.start_s_max.
         SettingsError: a secret is missing.
     """
-    secrets = read_secrets(settings, os.environ)
+    secrets = starting_secrets(settings)
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "peaker.cli.importing", *(["--start"] if start else [])],

@@ -119,13 +119,13 @@ class FunctionsOnAws:
             _logger.warning("no connection to AWS Lambda: %s", error, extra={"action": "connect"})
 
 
-def keys_of_botocore() -> Keys:
-    """Keys as every AWS tool of this user finds them.
+def keys_of_botocore(*, where: str = "functions.arn", purpose: str = "Spilling to AWS Lambda") -> Keys:
+    """Keys as every AWS tool of this user finds them; `where` and `purpose` are for errors.
 
     Raises:
         MissingExtraError: botocore is not installed.
     """
-    require_extra("aws", purpose="Spilling to AWS Lambda")
+    require_extra("aws", purpose=purpose)
     found: list[Any] = []
 
     def key() -> SigningKey:
@@ -139,12 +139,13 @@ def keys_of_botocore() -> Keys:
                 found.clear()
                 raise CredentialsError(
                     "there are no AWS credentials.",
-                    where="functions.arn",
-                    remedy="Give the servers a role that may invoke the function, or set AWS_PROFILE.",
+                    where=where,
+                    remedy=f"{purpose} needs them: give the servers a role that may (invoke the function, read the "
+                    "secrets), or set AWS_PROFILE.",
                 )
             frozen = found[0].get_frozen_credentials()
         except BotoCoreError as error:
-            raise CredentialsError(f"AWS credentials cannot be had: {error}", where="functions.arn") from error
+            raise CredentialsError(f"AWS credentials cannot be had: {error}", where=where) from error
         return SigningKey(frozen.access_key, frozen.secret_key, frozen.token or "")
 
     return key
