@@ -1,4 +1,4 @@
-"""What a world is made of: traffic, work, servers, functions, rules, the policy of the baseline, and what goes wrong."""
+"""What a world is made of: traffic, work, servers, functions, rules, the baseline's policy, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -166,6 +166,7 @@ class Drawn:
         self._chance = chance
 
     def __call__(self) -> float:
+        """The next one, in seconds."""
         place = self._chance() * self._last
         low = int(place)
         at_s = self._quantiles[low]

@@ -15,7 +15,6 @@ import asyncio
 import math
 import random
 import tempfile
-from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,8 @@ from peaker.gate.slots import create_slot_table
 from peaker.meter.function_usage import FunctionMeter, create_function_table, read_functions
 from peaker.meter.price import prices_of
 from peaker.meter.usage import create_usage_table
-from peaker.policy.lease import Holding, Ledger, count_spend, share_out
 from peaker.policy.learned_keep_alive import LearnedKeepAlive, Levels
-from peaker.policy.placement import Placement
+from peaker.policy.lease import Holding, Ledger, count_spend, share_out
 from peaker.simulate.case import Case, Drawn, Fault, FaultKind
 from peaker.simulate.fleet import Counted, Fleet, Steering
 from peaker.simulate.functions import WorldFunctions
@@ -41,7 +39,7 @@ SPEND_TICK_S = 1.0
 
 SERVER, SIBLING, FUNCTION, REFUSED, FAILED = range(5)
 WHERE = ("server", "sibling", "function", "refused", "failed")
-"""Where a request had its end: on the worker it came to, on a sibling, on a function, with a 503, or with its worker."""
+"""Where a request had its end: its worker, a sibling, a function, a 503, or with the worker that had it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +100,7 @@ def run_world(case: Case, *, seed: int, keep_journal: bool = True) -> Ran:
             errors.append(f"{context['message']}: {type(error).__name__}: {error}")
 
         loop.set_exception_handler(caught)
+
         async def main() -> World:
             world = World(case, seed, loop, Path(directory), Journal(keep=keep_journal))
             await world.run()
@@ -109,8 +108,7 @@ def run_world(case: Case, *, seed: int, keep_journal: bool = True) -> Ran:
 
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             world = runner.run(main())
-            ran = world.result(tuple(errors))
-        return ran
+            return world.result(tuple(errors))
 
 
 class World:
@@ -127,9 +125,7 @@ class World:
         self._usage = create_usage_table(directory / "usage.table", rows)
         self._function_table = create_function_table(directory / "functions.table", 2)
         self._prices = prices_of(settings)
-        self._limit_microusd = (
-            None if case.spend_usd_per_day_max is None else round(case.spend_usd_per_day_max * 1e6)
-        )
+        self._limit_microusd = None if case.spend_usd_per_day_max is None else round(case.spend_usd_per_day_max * 1e6)
         self._ledger = Ledger()
         self._spent_by_day: dict[int, int] = {}
         service_s = Drawn(case.workload.service_quantiles_s, chance["work"].random)
@@ -247,11 +243,11 @@ class World:
     def _done(self, client: Client) -> None:
         """The last byte of a response."""
         status = client.status
-        if status == 200:  # noqa: PLR2004
+        if status == 200:
             row = client.server_row
             where = FUNCTION if row < 0 else (SERVER if row == client.worker.row else SIBLING)
         else:
-            where = REFUSED if status == 503 else FAILED  # noqa: PLR2004
+            where = REFUSED if status == 503 else FAILED
         self._under_way -= 1
         self._end(client.sent_s, where)
 
