@@ -44,8 +44,25 @@ def _head(found: dict[str, Any]) -> list[str]:
     servers = found["servers"]
     lines.append(f"  supervisor  {alive}")
     if found["app_url"]:
-        lines.append(f"  servers     {servers['count']} ({max(1, servers['count_min'])} to {servers['count_max']})")
+        least = max(1, servers["count_min"])
+        lines.append(f"  servers     {servers['count']} ({least} to {servers['count_max']}){_who_decides(servers)}")
     return lines
+
+
+def _who_decides(servers: dict[str, Any]) -> str:
+    """Of the number of servers; nothing where there is nothing to decide."""
+    if servers.get("error"):
+        return f"; {servers['error']}"
+    if servers.get("held") is not None:
+        return ", held by hand (`peaker scale auto` gives it back to the policy)"
+    if servers.get("policy", "fixed") == "fixed":
+        return ""
+    last = servers["loop"]
+    if last is None or last["demand_servers"] is None:
+        return f", policy {servers['policy']}"
+    held_by = f", {last['held_by']}" if last["held_by"] else ""
+    demand = f"demand {last['demand_servers']:.2f}, wanted {last['wanted']}{held_by}"
+    return f", policy {servers['policy']}: {demand} (`peaker why`)"
 
 
 def _traffic(found: dict[str, Any]) -> list[str]:

@@ -126,9 +126,9 @@ class Loop:
         ended = self._course.changed(before, after, step, now_s=observation.now_s, epoch_s=observation.epoch_s)
         if ended is not None:
             self._journal.judged(observation.epoch_s, ended)
-        number = self._course.counts.changes
-        self._journal.decided(CHANGED, observation.epoch_s, number=number, before=before, after=after, **reasons(step))
-        _logger.info("servers: %d, were %d", after, before, extra={"action": "scale"})
+        fields = {"number": self._course.counts.changes, "before": before, "after": after, **reasons(step)}
+        fields["may_spill"] = self._course.terms.may_spill
+        self._journal.decided(CHANGED, observation.epoch_s, **fields)
         self._save_or_say()
         return step.steered.held_by
 

@@ -46,6 +46,7 @@ def families(
         _workers(status),
         _events(status["events"]),
         _cost(metered, status, made),
+        _baseline(status.get("servers", {}).get("loop")),
     )
 
 
@@ -223,3 +224,31 @@ def _cost(metered: Metered, status: Mapping[str, Any], made: Bill) -> Iterator[F
         yield Family("peaker_spend_max_usd", Kind.GAUGE, "Limit of what functions may cost in a UTC day.", "usd").add(
             spend["usd_per_day_max"]
         )
+
+
+_BASELINE_COUNTERS = (
+    ("steps", "decisions", "Steps in which the number of servers was decided."),
+    ("missing", "observations_missing", "Steps of which nothing was known."),
+    ("added", "servers_added", "Servers that the control loop has added."),
+    ("removed", "servers_removed", "Servers that the control loop has taken away."),
+    ("wrong", "changes_regretted", "Changes that cost more than leaving the number would have, seen afterwards."),
+)
+
+
+def _baseline(last: Mapping[str, Any] | None) -> Iterator[Family]:
+    """Of the control loop; its counters go on over restarts."""
+    if last is None:
+        return
+    for key, name, text in _BASELINE_COUNTERS:
+        yield Family(f"peaker_baseline_{name}", Kind.COUNTER, text).add(last["counts"][key])
+    if last["demand_servers"] is not None:
+        yield Family("peaker_baseline_demand_servers", Kind.GAUGE, "Load in servers' worth, spills included.").add(
+            last["demand_servers"]
+        )
+    yield Family("peaker_baseline_wanted_servers", Kind.GAUGE, "Servers that the policy wants.").add(last["wanted"])
+    yield Family(
+        "peaker_baseline_server_requests_per_second", Kind.GAUGE, "Rate that one server carries, as learned."
+    ).add(last["server_per_s"])
+    yield Family(
+        "peaker_baseline_server_start_seconds", Kind.GAUGE, "Time a server takes to start, as measured.", "seconds"
+    ).add(last["server_start_s"])

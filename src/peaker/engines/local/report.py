@@ -13,6 +13,7 @@ from typing import Any
 
 from peaker.clock import Clock
 from peaker.control_socket import CommandRefused, ControlClient, ControlUnavailable
+from peaker.engines.local.baseline_report import baseline_report
 from peaker.engines.local.cost import Metered, cost_summary, function_summary, read_meter
 from peaker.engines.local.event_report import events_report
 from peaker.engines.local.state_dir import RunRecord, read_run, started_ticks
@@ -112,6 +113,7 @@ def _head(app: RunningApp, settings: Settings) -> dict[str, Any]:
             "count": record.servers,
             "count_min": settings.servers.count_min,
             "count_max": settings.servers.count_max,
+            **baseline_report(app.state, settings),
         },
     }
 
