@@ -12,9 +12,7 @@ import asyncio
 import logging
 import os
 import random
-import resource
 import signal
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,6 +39,7 @@ from peaker.events.sqlite_queue import SqliteQueue
 from peaker.events.tally import Tally
 from peaker.functions.context import function_arn
 from peaker.functions.function_environment import region_of
+from peaker.process_start import allow_descriptors, loop_factory
 from peaker.settings import Settings
 from peaker.state import StateDirectory
 from peaker.units import MIB
@@ -229,24 +228,6 @@ async def _first(stop: asyncio.Event, *work: asyncio.Future[Any]) -> None:
             each.result()
 
 
-def _allow_descriptors(settings: Settings) -> None:
-    """Room for a connection for each run; the usual soft limit of 1,024 is there for `select` alone."""
-    wanted = sum(spec.concurrency_max for spec in functions(settings)) + DESCRIPTORS_BESIDE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(
-            resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
-        )
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(
@@ -258,7 +239,7 @@ def main(arguments: list[str] | None = None) -> None:
     logging.basicConfig(format="peaker events: %(message)s", level=logging.INFO)
     state = StateDirectory(given.state.absolute())
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             code = runner.run(_run(state, given.generation))
     except PeakerError as error:
         _logger.error("%s", error)  # noqa: TRY400 - the sentence is for a person
@@ -268,7 +249,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 async def _run(state: StateDirectory, generation: int) -> int:
     settings = Settings.from_json(state.settings_of(generation).read_text(encoding="utf-8"))
-    _allow_descriptors(settings)
+    allow_descriptors(sum(spec.concurrency_max for spec in functions(settings)) + DESCRIPTORS_BESIDE)
     return await Events(state, generation, settings, SystemClock()).run()
 
 

@@ -12,11 +12,10 @@ import gc
 import logging
 import os
 import random
-import resource
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ from peaker.functions.service import InvokeService
 from peaker.functions.starts import Starts
 from peaker.meter.function_usage import FunctionMeter
 from peaker.policy.resources import instances_allowed
+from peaker.process_start import allow_descriptors, log_to_stderr, loop_factory
 from peaker.secret_values import given_secrets, without_secrets
 from peaker.settings import Settings
 from peaker.stand_in_variables import above
@@ -299,35 +299,13 @@ def _open_signed(settings: Settings, descriptor: int | None) -> socket.socket:
 
 
 def _allow_descriptors(settings: Settings) -> None:
-    """Room for every instance and connection; the usual soft limit of 1,024 is there for `select` alone."""
+    """Room for every instance and connection."""
     instances = sum(spec.concurrency_max for spec in local_functions(settings))
-    wanted = instances * _DESCRIPTORS_PER_INSTANCE + CONNECTIONS_MAX + 100
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    allowed = allow_descriptors(instances * _DESCRIPTORS_PER_INSTANCE + CONNECTIONS_MAX + 100)
     if allowed < instances * _DESCRIPTORS_PER_INSTANCE + 100:
         _logger.warning(
             "the limit of open files (%d) is too low for %d instances", allowed, instances, extra={"action": "start"}
         )
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("peaker functions: %(message)s"))
-    logger = logging.getLogger("peaker")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -344,7 +322,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Run one host to its end."""
     arguments = _arguments(argv)
-    _log_to_stderr()
+    log_to_stderr("functions")
     state = StateDirectory(arguments.state)
     path = state.settings_of(arguments.generation)
     try:
@@ -359,7 +337,7 @@ def main(argv: list[str]) -> int:
         host = FunctionHost(settings, state, signed, generation=arguments.generation, name=arguments.name)
         return await host.run()
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(run())
 
 

@@ -11,12 +11,10 @@ import gc
 import logging
 import os
 import random
-import resource
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from peaker.errors import AppImportError, AppStartError, PeakerError, StateError
 from peaker.event_socket import EventClient
 from peaker.gate.route_report import route_lines
 from peaker.gate.slots import WorkerStatus, open_slot_table
+from peaker.process_start import allow_descriptors, log_to_stderr, loop_factory
 from peaker.secret_values import given_secrets, without_secrets
 from peaker.servers.serving import Serving
 from peaker.servers.webhooks import WAIT_S, Webhooks, hooks_of
@@ -239,41 +238,6 @@ def _end_process_after(seconds: float, reason: str) -> None:
     timer.start()
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
-
-
-def _allow_descriptors(connections_max: int) -> None:
-    """Room for every connection the settings allow; the usual soft limit of 1,024 is there for `select` alone."""
-    wanted = connections_max + _OTHER_DESCRIPTORS
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-        if allowed < wanted:
-            _logger.warning(
-                "the limit of open files (%d) allows fewer connections than servers.connections_max = %d",
-                allowed,
-                connections_max,
-                extra={"action": "start"},
-            )
-
-
-def _log_to_stderr(row: int) -> None:
-    """Peaker's and uvicorn's own loggers only: the root logger is the app's to set up."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(f"peaker worker {row}: %(message)s"))
-    for name, level in (("peaker", logging.INFO), ("uvicorn", logging.WARNING)):
-        logger = logging.getLogger(name)
-        logger.addHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = False
-
-
 def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m peaker.servers.worker", description="One worker of a running app.")
     parser.add_argument("--state", required=True, type=Path, help="the state directory")
@@ -286,7 +250,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Run one worker to its end."""
     arguments = _arguments(argv)
-    _log_to_stderr(arguments.row)
+    log_to_stderr(f"worker {arguments.row}", also_warnings_of=("uvicorn",))
     state = StateDirectory(arguments.state)
     path = state.settings_of(arguments.generation)
     try:
@@ -297,13 +261,20 @@ def main(argv: list[str]) -> int:
         return 2
     listener.setblocking(False)
     listener.set_inheritable(False)
-    _allow_descriptors(settings.servers.connections_max)
+    allowed = allow_descriptors(settings.servers.connections_max + _OTHER_DESCRIPTORS)
+    if allowed < settings.servers.connections_max + _OTHER_DESCRIPTORS:
+        _logger.warning(
+            "the limit of open files (%d) allows fewer connections than servers.connections_max = %d",
+            allowed,
+            settings.servers.connections_max,
+            extra={"action": "start"},
+        )
 
     async def run() -> int:
         worker = Worker(settings, state, listener, row=arguments.row, generation=arguments.generation)
         return await worker.run()
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(run())
 
 
