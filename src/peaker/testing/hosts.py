@@ -66,10 +66,10 @@ class RunningHost:
         create_function_table(self.state.function_usage).close()
         try:
             self.start()
-            if self._with_events:
-                self.start_events()
             self.wait_until_ready()
             if self._with_events:
+                # One after the other: who waits for the first is no supervisor to the second.
+                self.start_events()
                 self.wait_until_events_are_ready()
         except BaseException:
             self.close()
