@@ -83,8 +83,8 @@ class Ran:
     journal: bytes
     digest: str
     requests: tuple[Ended, ...]
-    spent_by_day: tuple[tuple[int, int], ...]
-    """Microdollars on functions by UTC day, as the ledger counted them."""
+    billed: tuple[tuple[float, float, int], ...]
+    """Once a second: the moment, the calendar's moment, and the microdollars that functions were billed for so far."""
     errors: tuple[str, ...]
     """What nobody caught; a run is right only without any."""
 
@@ -127,7 +127,7 @@ class World:
         self._prices = prices_of(settings)
         self._limit_microusd = None if case.spend_usd_per_day_max is None else round(case.spend_usd_per_day_max * 1e6)
         self._ledger = Ledger()
-        self._spent_by_day: dict[int, int] = {}
+        self._billed: list[tuple[float, float, int]] = []
         service_s = Drawn(case.workload.service_quantiles_s, chance["work"].random)
         self.functions = self._make_functions(service_s, chance["starts"], directory / "functions.table")
         self._place = Place(
@@ -290,9 +290,9 @@ class World:
             )
             for row in self._place.workers
         }
-        day = int(self._loop.epoch_s() // DAY_S)
-        self._ledger = count_spend(self._ledger, day=day, run=1, total_microusd=self._total_microusd())
-        self._spent_by_day[self._ledger.day] = self._ledger.spent_microusd
+        epoch_s, total = self._loop.epoch_s(), self._total_microusd()
+        self._ledger = count_spend(self._ledger, day=int(epoch_s // DAY_S), run=1, total_microusd=total)
+        self._billed.append((self._loop.now_s(), epoch_s, total))
         for row, lease in share_out(self._ledger, holdings, self._limit_microusd).items():
             slots.set(row, "lease_microusd", lease)
 
@@ -340,7 +340,7 @@ class World:
             journal=self._journal.to_bytes(),
             digest=self._journal.digest,
             requests=tuple(self._ended),
-            spent_by_day=tuple(sorted(self._spent_by_day.items())),
+            billed=tuple(self._billed),
             errors=errors,
         )
 
