@@ -39,7 +39,7 @@ def faulty_world(seed: int) -> Case:
         server_start_s=start_s,
         scaling=Scaling(decide_every_s=1.0, stay_s=chance.choice((0.0, 10.0)), servers_min=1, servers_max=4),
         learned_keep_alive=chance.random() < 0.3,
-        spend_usd_per_day_max=chance.choice((None, None, None, 1e-4, 4e-4, 2e-3)),
+        spend_usd_per_day_max=chance.choice((None, None, None, 3e-4, 2e-3, 1e-2)),
         like="local" if cold_s is COLD_STARTS_S[0] else "lambda",
         faults=tuple(_fault(chance) for _ in range(chance.randint(0, 4))),
     )

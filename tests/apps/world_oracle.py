@@ -20,9 +20,12 @@ from peaker.simulate.case import Case, FaultKind
 from peaker.simulate.world import FAILED, FUNCTION, REFUSED, Ran
 
 CARRIES = 0.8
-SPENDABLE = 0.8
+LEASED = 1 / 16
+UNEVEN = 0.5
 LATE_SHARE = 0.05
 CHANCE = 1e-6
+COLD_GUESS_S = {"local": 0.02, "lambda": 1.0}
+"""What a start is taken to last until one has been seen."""
 STARTS_S = 10.0
 """In the first seconds nothing has been learned."""
 SETTLES_S = 3.0
@@ -97,7 +100,7 @@ def in_flight_microusd(case: Case) -> float:
     """What runs that are in flight when the limit is reached may cost above what was set aside for them."""
     work = case.workload
     longest_s = work.service_quantiles_s[-1] * case.functions.factor + work.cold_start_quantiles_s[-1]
-    return case.pool.workers * case.servers_max * longest_s * work.memory_mb / 1024 * 13.4
+    return case.pool.workers * case.servers_max * _microusd(case, longest_s)
 
 
 def carried(case: Case, ran: Ran) -> list[bool]:
@@ -152,9 +155,23 @@ def _functions_allowed(case: Case, ran: Ran, second: int) -> float:
                 return 0.0
             if fault.kind is FaultKind.THROTTLED:
                 allowed = min(allowed, fault.size)
-    if case.spend_usd_per_day_max is not None and _spent_until(ran, second + 1) > SPENDABLE * case.spend_usd_per_day_max * 1e6:
-        return 0.0
+    if case.spend_usd_per_day_max is not None:
+        allowed = min(allowed, _paid_for(case, case.spend_usd_per_day_max * 1e6 - _spent_until(ran, second + 1)))
     return allowed
+
+
+def _paid_for(case: Case, left_microusd: float) -> float:
+    """Functions that may run at once on what is left: runs that one second's leases pay for, each with a start."""
+    work, gates = case.workload, case.pool.workers * case.servers_max
+    run_s = work.service_mean_s * case.functions.factor
+    start_s = max(work.cold_start_mean_s, COLD_GUESS_S[case.like])
+    runs = gates * int(LEASED * left_microusd / gates / _microusd(case, run_s + start_s))
+    return UNEVEN * runs * min(1.0, run_s)
+
+
+def _microusd(case: Case, billed_s: float) -> float:
+    """A run on arm64 in us-east-1, by the price list of 2026."""
+    return billed_s * case.workload.memory_mb / 1024 * 13.3334 + 0.2
 
 
 def _spent_until(ran: Ran, until_s: float) -> int:
