@@ -233,6 +233,10 @@ def test_a_job_that_waits_is_cancelled_before_it_begins(studio: Studio) -> None:
     assert "is cancelled" in studio.run.command("jobs", "cancel", second).stdout
     assert studio.run.command("jobs", "cancel", first).returncode == 0
     studio.wait(first, "cancelled")
+    assert studio.run.command("events", "redrive", first).returncode == 0
+    until(lambda: len(studio.lines(first, "child")) == 2, 30)
+    assert studio.run.command("jobs", "cancel", first).returncode == 0
+    studio.wait(first, "cancelled")
     assert studio.lines(second, "child") == []
 
 
@@ -336,3 +340,21 @@ def test_jobs_end_once_through_fifty_kills_at_random(studio: Studio) -> None:
         assert len(studio.lines(job, "ends")) == 1
     assert killed["job"] > 0
     assert killed["events"] > 0
+
+
+@pytest.mark.long
+def test_a_job_that_is_no_longer_in_the_settings_is_told_to_stop_and_can_be_revived(studio: Studio) -> None:
+    job = studio.start_job("transcode", {"steps": 300, "step_s": 0.02})
+    studio.wait_steps(job, 5)
+    process = studio.newest_pid(job)
+    settings = studio.run.directory / "peaker.toml"
+    text = settings.read_text()
+    settings.write_text(text.replace('name = "transcode"', 'name = "other"'))
+    assert studio.run.command("reload").returncode == 0
+    until(lambda: not is_alive(process), 30)
+    studio.wait(job, "failed")
+    settings.write_text(text)
+    assert studio.run.command("reload").returncode == 0
+    assert studio.run.command("events", "redrive", job).returncode == 0
+    studio.wait(job, "finished")
+    assert Counter(step for step, _ in studio.lines(job, "step")).total() == 300

@@ -176,9 +176,11 @@ def _more(log: Path, place: int) -> int:
 def _found(state: StateDirectory, name: str | None) -> list[dict[str, Any]]:
     from peaker.jobs.shown import jobs_shown
 
-    begun = jobs_shown(state.jobs)
+    waiting = _waiting(state, name)
+    redriven = {job["id"] for job in waiting}
+    begun = [job for job in jobs_shown(state.jobs) if not (job["ended_at_s"] and job["id"] in redriven)]
     known = {job["id"] for job in begun}
-    waiting = [job for job in _waiting(state, name) if job["id"] not in known]
+    waiting = [job for job in waiting if job["id"] not in known]
     return [job for job in [*begun, *waiting] if name in (None, job["name"])]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from peaker.clock import Clock
 from peaker.errors import QueueUnavailable
@@ -24,6 +26,8 @@ JOBS_KEPT_MAX = 200
 """That have ended; the oldest goes, with its log and checkpoint."""
 
 WATCH_S = 1.0
+RECONCILE_EVERY = 5
+"""Looks, of those at what runs."""
 
 _logger = logging.getLogger("peaker.events.jobs")
 
@@ -73,11 +77,18 @@ class JobCare:
         self._live = live
         self._clock = clock
         self._known = known
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def lock_of(self, job_id: str) -> asyncio.Lock:
+        """Held by whoever writes the record of a job, from reading it on."""
+        return self._locks.setdefault(job_id, asyncio.Lock())
 
     async def watch(self) -> None:
         """Kill what hangs and what is too large, until cancelled."""
-        while True:
+        for look in itertools.count():
             await asyncio.sleep(WATCH_S)
+            if look % RECONCILE_EVERY == 0:
+                await self.reconcile()
             for job in list(self._live.values()):
                 reason = _too_still(job, self._clock.epoch_s()) or _too_large(job)
                 if reason and not job.killed_for:
@@ -86,10 +97,9 @@ class JobCare:
                     job.process.kill()
 
     async def reconcile(self) -> None:
-        """At the start: show what ended just as the process before this one did; stop jobs that are no more."""
-        for folder in await asyncio.to_thread(folders_in, self._jobs):
-            record = folder.record()
-            if record is None or record.has_ended:
+        """Show what ended unseen (under another process, or by `peaker events`); stop jobs that are no more."""
+        for record, folder in await asyncio.to_thread(self._unended):
+            if record.id in self._live:
                 continue
             if record.name not in self._known and (holder := folder.holder()) is not None:
                 process = WatchedProcess.adopt(*holder)
@@ -100,20 +110,22 @@ class JobCare:
 
     async def settle(self, job_id: str) -> None:
         """Write down what the queue says of a job, and take away what is too old."""
-        folder = JobFolder.of(self._jobs, job_id)
+        async with self.lock_of(job_id):
+            await self._settle(JobFolder.of(self._jobs, job_id), job_id)
+
+    async def _settle(self, folder: JobFolder, job_id: str) -> None:
         record = folder.record()
-        if record is None or job_id in self._live:
+        if record is None or record.has_ended or job_id in self._live:
             return
         try:
             known = await self._queue.get(job_id)
         except QueueUnavailable:
             return  # shown at the next start
-        if job_id in self._live:
-            return  # begun anew meanwhile
         result = folder.result()
         error = ""
         if known is None:
-            state = "finished" if result is not None and result["outcome"] == "succeeded" else "failed"
+            is_finished = result is not None and result["outcome"] == "succeeded"
+            state, error = ("finished", "") if is_finished else ("failed", "its event was discarded")
         elif known.entry.state is State.FINISHED:
             state = "finished"
         elif known.entry.state is State.DEAD:
@@ -126,7 +138,8 @@ class JobCare:
         settled = replace(record, state=state, error=error)
         if settled.has_ended:
             settled = replace(settled, ended_at_s=self._clock.epoch_s())
-        await asyncio.to_thread(self._write, folder, settled)
+        if settled != record:
+            await asyncio.to_thread(self._write, folder, settled)
         if settled.has_ended:
             await asyncio.to_thread(self._keep_newest)
 
@@ -160,6 +173,10 @@ class JobCare:
         if record.has_ended:
             folder.forget_result()
             folder.forget_cancel()
+
+    def _unended(self) -> list[tuple[JobRecord, JobFolder]]:
+        found = [(folder.record(), folder) for folder in folders_in(self._jobs)]
+        return [(record, folder) for record, folder in found if record is not None and not record.has_ended]
 
     def _keep_newest(self) -> None:
         ended = [

@@ -81,7 +81,6 @@ class JobRuns:
         if not self._sections and not self._state.jobs.exists():
             return
         self._lock = take_lock(self._state.jobs_lock)
-        self._spawn(self._care.reconcile())
         self._spawn(self._care.watch())
 
     def is_there(self) -> bool:
@@ -142,6 +141,24 @@ class JobRuns:
 
     async def _attempt(self, call: Call, section: JobSection) -> Ran | None:
         """One process, from its start or adoption to its end; None where that has to be begun anew."""
+        async with self._care.lock_of(call.request_id):
+            begun = await self._begun(call, section)
+        if not isinstance(begun, LiveJob):
+            return begun
+        try:
+            await self._end_or_leave(begun.process)
+            if not begun.process.ended.is_set():
+                begun.process.forget()
+                return _SET_ASIDE
+            if begun.process.status == EXIT_TAKEN:
+                return None
+            async with self._care.lock_of(call.request_id):
+                return await self._judged(begun)
+        finally:
+            del self._live[call.request_id]
+
+    async def _begun(self, call: Call, section: JobSection) -> LiveJob | Ran | None:
+        """A process, adopted or started; or what one before said at its end; or None where it is too early for both."""
         folder = JobFolder.of(self._state.jobs, call.request_id)
         record = await asyncio.to_thread(folder.record) or await self._made(folder, call)
         process = await self._adopted(folder)
@@ -158,16 +175,7 @@ class JobRuns:
             record, process = await self._started(folder, record, call)
         job = LiveJob(record=record, section=section, folder=folder, process=process)
         self._live[call.request_id] = job
-        try:
-            await self._end_or_leave(process)
-            if not process.ended.is_set():
-                process.forget()
-                return _SET_ASIDE
-        finally:
-            del self._live[call.request_id]
-        if process.status == EXIT_TAKEN:
-            return None
-        return await self._judged(job)
+        return job
 
     async def _end_or_leave(self, process: WatchedProcess) -> None:
         waits = [asyncio.ensure_future(process.ended.wait()), asyncio.ensure_future(self._leaving.wait())]
@@ -244,6 +252,7 @@ class JobRuns:
             state="running",
             number=record.number + 1,
             began_at_s=record.began_at_s or now_s,
+            ended_at_s=0.0,
             checkpoint_at_start=number,
             failures=call.failures,
             error="",
