@@ -15,7 +15,12 @@ from peaker.extras import require_extra
 
 @click.group("aws")
 def command() -> None:
-    """What Peaker needs on AWS, for those who deploy with tools of their own."""
+    """What Peaker needs on AWS, for those who deploy with tools of their own.
+
+    \b
+    Examples:
+      peaker aws policy --for functions
+    """  # noqa: D301
 
 
 @command.command("policy")

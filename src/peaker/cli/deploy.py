@@ -48,7 +48,13 @@ class Asked:
 
 @click.group("deploy")
 def command() -> None:
-    """Deploy the app: servers, functions and all they need, as one change that is shown first."""
+    """Deploy the app: servers, functions and all they need, as one change that is shown first.
+
+    \b
+    Examples:
+      peaker deploy aws --preview
+      peaker deploy aws --stage prod
+    """  # noqa: D301
 
 
 @command.command("aws")

@@ -63,7 +63,7 @@ def changes_text(changes: Sequence[Change]) -> str:
 def _more(change: Change) -> str:
     if change.action == "Import":
         return "  (is there already, and is taken in)"
-    return "  (made anew)" if change.replaces else ""
+    return {"yes": "  (made anew)", "maybe": "  (perhaps made anew)"}.get(change.replaces, "")
 
 
 def event_text(event: Event) -> str:

@@ -15,7 +15,12 @@ from peaker.extras import require_extra
 
 @click.group("destroy")
 def command() -> None:
-    """Remove what was deployed."""
+    """Remove what was deployed.
+
+    \b
+    Examples:
+      peaker destroy aws --stage test
+    """  # noqa: D301
 
 
 @command.command("aws")

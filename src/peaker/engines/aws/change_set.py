@@ -16,7 +16,7 @@ from peaker.engines.aws.account import asking
 from peaker.engines.aws.preview import HOLDS_DATA
 from peaker.errors import DeployError
 
-POLL_S = 2.0
+POLLS_S = (0.25, 0.5, 1.0, 2.0)
 WAIT_S_MAX = 3600.0
 CHANGE_SET_PREFIX = "peaker-"
 CAPABILITIES = ["CAPABILITY_NAMED_IAM"]
@@ -32,12 +32,15 @@ Sleep = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One change of a change set, in CloudFormation's words: Add, Modify, Import or Remove; `replaces` if made anew."""
+    """One change of a change set, in CloudFormation's words: Add, Modify, Import or Remove.
+
+    `replaces` says whether it is made anew: "yes", "maybe" or "no".
+    """
 
     action: str
     resource: str
     kind: str
-    replaces: bool
+    replaces: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,8 +243,7 @@ class CloudFormationStack:
                     where=self.name,
                     remedy="CloudFormation goes on; the same command follows it again.",
                 )
-            self._sleep(POLL_S)
-            waited_s += POLL_S
+            waited_s += self._pause(waited_s)
 
     def _events_since(self, known: set[str]) -> list[Event]:
         fresh: list[Event] = []
@@ -270,8 +272,13 @@ class CloudFormationStack:
                 return found
             if waited_s >= WAIT_S_MAX:
                 raise DeployError(f"the change set is still {found['Status']} after {waited_s:g} s.", where=self.name)
-            self._sleep(POLL_S)
-            waited_s += POLL_S
+            waited_s += self._pause(waited_s)
+
+    def _pause(self, waited_s: float) -> float:
+        """Short at first, since much is done at once, then as long as AWS likes it."""
+        pause_s = next((each for each in POLLS_S if each > waited_s), POLLS_S[-1])
+        self._sleep(pause_s)
+        return pause_s
 
     def _all_changes(self, name: str, first: dict[str, Any]) -> Iterator[dict[str, Any]]:
         page = first
@@ -303,5 +310,5 @@ def _change(each: dict[str, Any]) -> Change:
         action=each["Action"],
         resource=each["LogicalResourceId"],
         kind=each["ResourceType"],
-        replaces=each.get("Replacement") in ("True", "Conditional"),
+        replaces={"True": "yes", "Conditional": "maybe"}.get(each.get("Replacement", ""), "no"),
     )
