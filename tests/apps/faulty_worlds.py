@@ -8,7 +8,8 @@ from peaker.plan.workload import FunctionPool, Rules, ServerPool, Workload, expo
 from peaker.simulate.case import Case, Fault, FaultKind, Scaling
 
 LASTS_S = 60
-REQUESTS_ABOUT = 1200
+PER_S = 20
+"""About so many requests come."""
 DAY_S = 86_400.0
 
 COLD_STARTS_S = ((0.004, 0.006, 0.012), (0.1, 0.15, 0.3), (0.3, 0.5, 1.0))
@@ -18,15 +19,20 @@ COLD_STARTS_S = ((0.004, 0.006, 0.012), (0.1, 0.15, 0.3), (0.3, 0.5, 1.0))
 def faulty_world(seed: int) -> Case:
     """The world of this seed; half of them have a constant load."""
     chance = random.Random(f"faulty world {seed}")
-    mean_s = chance.uniform(0.1, 0.3)
-    pool = ServerPool(slots=chance.choice((2, 4, 8)), workers=chance.choice((1, 2)))
+    pool = ServerPool(slots=chance.choice((1, 2, 4)), workers=chance.choice((1, 2)))
+    load = chance.uniform(0.2, 2.5)
+    mean_s = min(0.4, max(0.05, load * pool.slots_per_server / PER_S))
     carried_per_s = pool.slots_per_server / mean_s
-    load = min(chance.uniform(0.2, 2.5), REQUESTS_ABOUT / LASTS_S / carried_per_s)
+    load = min(load, 1.5 * PER_S / carried_per_s)
     start_s = chance.choice((3.0, 6.0))
     cold_s = chance.choice(COLD_STARTS_S)
     return Case(
         counts=_counts(chance, load * carried_per_s),
-        workload=Workload(service_quantiles_s=_work(chance, mean_s), cold_start_quantiles_s=cold_s),
+        workload=Workload(
+            service_quantiles_s=_work(chance, mean_s),
+            cold_start_quantiles_s=cold_s,
+            memory_mb=chance.choice((128, 512, 3008)),  # Where functions are dear, servers come and go.
+        ),
         pool=pool,
         functions=FunctionPool(
             concurrency_max=chance.choice((10, 30, 100)),

@@ -13,6 +13,7 @@ reached: each gate reserves what a run is expected to take, and one may take as 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -71,7 +72,7 @@ def _reversals(case: Case, ran: Ran) -> Iterator[str]:
         if direction and (not turns or turns[-1][1] != direction):
             turns.append((at_s, direction))
     reversed_s = [at_s for at_s, _ in turns[1:]]
-    for first, second in zip(reversed_s, reversed_s[1:], strict=False):
+    for first, second in itertools.pairwise(reversed_s):
         if second - first < case.server_start_s - 1e-6:
             yield f"the number of servers was reversed at {first:.0f} s and again at {second:.0f} s"
 
@@ -108,9 +109,10 @@ def carried(case: Case, ran: Ran) -> list[bool]:
     work = case.workload
     found = []
     for second, count in enumerate(case.counts):
-        slots = _fewest(ran.outcome.servers, second) * case.pool.slots_per_server
+        servers = _fewest(ran.outcome.servers, second)
+        slots = servers * case.pool.slots_per_server
         functions = _functions_allowed(case, ran, second) / case.functions.factor
-        found.append(count * work.service_mean_s <= CARRIES * (slots + functions))
+        found.append(servers > 0 and count * work.service_mean_s <= CARRIES * (slots + functions))
     return found
 
 
@@ -131,9 +133,11 @@ def settle_s(case: Case) -> float:
 
 
 def _worse(case: Case, ran: Ran) -> list[float]:
-    moments = [float(second) for second in range(1, len(case.counts)) if case.counts[second] > 1.2 * case.counts[second - 1]]
+    moments = [
+        float(second) for second in range(1, len(case.counts)) if case.counts[second] > 1.2 * case.counts[second - 1]
+    ]
     servers = ran.outcome.servers
-    moments += [after[0] for before, after in zip(servers, servers[1:], strict=False) if after[1] < before[1]]
+    moments += [after[0] for before, after in itertools.pairwise(servers) if after[1] < before[1]]
     for fault in case.faults:
         if fault.kind in {FaultKind.HOST_AWAY, FaultKind.THROTTLED}:
             moments += [fault.at_s, fault.end_s]  # At its end all instances are new, or a pause still lasts.
