@@ -14,6 +14,7 @@ from policy_sentry.querying.actions import get_action_data
 from peaker.engines.aws.deployment import Deployment, problems_of
 from peaker.engines.aws.template import template_of
 from peaker.errors import SettingsError
+from peaker.job_section import JobSection
 
 SAMPLE = ("Fargate behind a balancer", "a single instance with a name", "functions behind an HTTP API with a name")
 
@@ -177,6 +178,12 @@ def test_a_secret_of_this_machine_is_refused_before_it_is_missing_there() -> Non
     made = deployment("fargate")
     here = replace(made, settings=replace(made.settings, secrets={"DB_URL": "env:DB_URL"}))
     assert "secrets.DB_URL stands in env:..., which is not there on AWS" in str(problems_of(here)[0])
+
+
+def test_a_job_is_refused_as_long_as_nothing_runs_it_there() -> None:
+    made = deployment("fargate")
+    with_job = replace(made, settings=replace(made.settings, job=(JobSection(name="encode", handler="films:encode"),)))
+    assert "[[job]] 'encode' is not deployed to AWS yet" in str(problems_of(with_job)[0])
 
 
 def test_the_certificate_is_the_only_thing_a_name_needs() -> None:

@@ -197,3 +197,10 @@ def test_a_wrong_job_is_refused_with_its_line_and_what_is_allowed(tmp_path: Path
 def test_a_job_may_be_where_another_ones_record_goes_and_reaches_every_process(tmp_path: Path) -> None:
     settings = load(tmp_path, JOB + 'on_success = "function:tell"\n[[job]]\nname = "tell"\nhandler = "films:tell"\n')
     assert Settings.from_json(settings.to_json()).job == settings.job
+
+
+def test_a_stage_may_leave_jobs_out(tmp_path: Path) -> None:
+    path = tmp_path / "peaker.toml"
+    path.write_text(JOB + '[[function]]\nname = "f"\nhandler = "films:f"\n[stage.aws]\njob = []\n')
+    assert len(load_settings(path).job) == 1
+    assert load_settings(path, "aws").job == ()

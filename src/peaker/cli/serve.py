@@ -45,7 +45,7 @@ class Served(Chosen):
                 "requests may leave the servers, and no function is named for them.",
                 remedy="Name it: --arn or [functions] arn; or set app.spill = false.",
             )
-        return replace(settings, function=())
+        return replace(settings, function=(), job=())
 
 
 @click.command("serve")
@@ -63,7 +63,7 @@ def command(
 
     Workers take requests, one for each vCPU of the container; what they cannot take in time spills to the function on
     AWS Lambda that --arn names, with the role of the task or instance. How many such servers there are is the
-    service's own matter. Handlers ([[function]]) do not run here: they are functions on Lambda.
+    service's own matter. Handlers ([[function]]) do not run here: they are functions on Lambda. Jobs do not, either.
 
     Health checks go to /ready on the ops port: a saturated server is ready, a draining one is not. SIGTERM drains.
 

@@ -118,6 +118,7 @@ def problems_of(deployment: Deployment) -> Sequence[SettingsError]:
         *_time_problems(deployment),
         *_name_problems(deployment),
         *_secret_problems(deployment),
+        *_job_problems(deployment),
     ]
 
 
@@ -205,6 +206,16 @@ def _secret_problems(deployment: Deployment) -> list[SettingsError]:
         )
         for name, reference in deployment.settings.secrets.items()
         if not is_on_aws(reference)
+    ]
+
+
+def _job_problems(deployment: Deployment) -> list[SettingsError]:
+    return [
+        SettingsError(
+            f"[[job]] {job.name!r} is not deployed to AWS yet.",
+            remedy="Leave it out there: job = [] in [stage.NAME].",
+        )
+        for job in deployment.settings.job
     ]
 
 
