@@ -4,8 +4,10 @@ Objective. A second is *carried* when its requests' work is at most `CARRIES` of
 all of it, and of the functions that are allowed in all of it: `concurrency_max`, or what throttling leaves; none while
 the host is away, or when `SPENDABLE` of the day's limit is spent (leases keep some of it idle). A second is *judged*
 when it and those before it, as many as `settle_s` says, were carried, nothing changed in them for the worse, and no
-step of the load fell into them. In a judged second at most 5 % of its requests may be late, refused or failed, as far
-as chance can tell: one more is wrong only where a true share of 5 % would show it once in a million such seconds.
+step of the load fell into them. Over the judged seconds the share of requests that were late, refused or failed is
+added up, less the 5 % that may be: what is owed stays within `excused_s`, twice what a cold start takes or is taken to
+take, and one second. For the first instance is started when being late has lasted as long as a start takes, which takes
+as long again (decision 4: rent or buy); once instances are there, nothing is excused but by 5 % in time.
 
 Spend. What functions were billed for in a UTC day stays within the limit, but for what is in flight when it is
 reached: each gate reserves what a run is expected to take, and one may take as long as the longest.
@@ -24,9 +26,9 @@ CARRIES = 0.8
 LEASED = 1 / 16
 UNEVEN = 0.5
 LATE_SHARE = 0.05
-CHANCE = 1e-6
 COLD_GUESS_S = {"local": 0.02, "lambda": 1.0}
 """What a start is taken to last until one has been seen."""
+GRAIN_S = 1.0
 STARTS_S = 10.0
 """In the first seconds nothing has been learned."""
 SETTLES_S = 3.0
@@ -195,19 +197,19 @@ def _late(case: Case, ran: Ran) -> Iterator[str]:
     for one in ran.requests:
         bad = one.where in {REFUSED, FAILED} or one.latency_s > case.rules.objective_s
         seconds.setdefault(int(one.sent_s), []).append(bad)
+    owed_s = 0.0
     for second in judged_seconds(case, ran):
         ends = seconds.get(second, [])
-        if sum(ends) > most_by_chance(len(ends)):
-            yield f"{sum(ends)} of {len(ends)} requests of second {second} were late, refused or failed"
+        if ends:
+            owed_s = max(0.0, owed_s + sum(ends) / len(ends) - LATE_SHARE)
+        if owed_s > excused_s(case):
+            yield f"{owed_s:.1f} s too many were late, refused or failed up to second {second}"
+            owed_s = 0.0
 
 
-def most_by_chance(of: int) -> int:
-    """The most that a share of LATE_SHARE shows among so many, but for once in 1 / CHANCE."""
-    rest, most = 1.0, -1
-    while rest > CHANCE and most < of:
-        most += 1
-        rest -= math.comb(of, most) * LATE_SHARE**most * (1 - LATE_SHARE) ** (of - most)
-    return most
+def excused_s(case: Case) -> float:
+    """Seconds in which all may be late, owed until the 5 % have paid them back."""
+    return 2 * max(case.workload.cold_start_quantiles_s[-1], COLD_GUESS_S[case.like]) + GRAIN_S
 
 
 def spilled(ran: Ran) -> int:

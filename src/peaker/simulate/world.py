@@ -149,7 +149,8 @@ class World:
         self._step = 0
         self._times: list[float] = []
         self._next = 0
-        self._blind = self._late = 0
+        self._blind = self._late = self._away = 0
+        self._throttles: list[float] = []
         self._steering: Steering | None = None
         self._asked_for: list[tuple[float, int]] = []
         self._paid_s = 0.0
@@ -316,13 +317,19 @@ class World:
         self._loop.call_at(fault.end_s, self._apply, fault, -1)
 
     def _apply(self, fault: Fault, by: int) -> None:
+        """It begins (`by` 1) or is over (-1); of one kind several may last at once."""
         if fault.kind is FaultKind.HOST_AWAY:
-            if by > 0:
-                self.functions.go_away()
-            else:
+            self._away += by
+            if not self._away:
                 self.functions.come_back()
+            elif not self.functions.is_away:
+                self.functions.go_away()
         elif fault.kind is FaultKind.THROTTLED:
-            self.functions.throttled_to = fault.size if by > 0 else math.inf
+            if by > 0:
+                self._throttles.append(fault.size)
+            else:
+                self._throttles.remove(fault.size)
+            self.functions.throttled_to = min(self._throttles, default=math.inf)
         elif fault.kind is FaultKind.BLIND:
             self._blind += by
         else:
