@@ -1,0 +1,150 @@
+"""`peaker deploy aws`, `destroy aws` and `aws policy` as a person runs them; with ministack where AWS is asked."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_servers import AwsServer, ministack
+
+SETTINGS = """
+[app]
+name = "hello"
+web = "hello:app"
+[functions]
+concurrency_max = {instances}
+[[route]]
+path = "/*"
+placement = "functions"
+[[function]]
+name = "report"
+handler = "hello:report"
+[[function.on]]
+queue = "orders"
+"""
+APP = """
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+def report(event, context):
+    return 1
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsServer]:
+    with ministack(tmp_path_factory.mktemp("ministack")) as found:
+        yield found
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "peaker.toml").write_text(SETTINGS.format(instances=20))
+    (tmp_path / "hello.py").write_text(APP)
+    return tmp_path
+
+
+def peaker(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    return subprocess.run(
+        [sys.executable, "-m", "peaker", *arguments],
+        cwd=home,
+        env=kept | {"HOME": str(home), "PIP_NO_INDEX": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_stack_is_deployed_found_unchanged_and_destroyed(server: AwsServer, project: Path) -> None:
+    """1. A first deploy. 2. The same again. 3. Other code. 4. Destroyed by its name. 5. Nothing to destroy."""
+    here = server.environment(70)
+    first = answer(peaker(project, "deploy", "aws", "--yes", "--json", **here))
+    assert first["status"] == "CREATE_COMPLETE"
+    assert first["outputs"]["Address"].startswith("http")
+    assert len(first["changes"]) == first["preview"]["resources"]
+
+    again = peaker(project, "deploy", "aws", "--yes", **here)
+    assert again.returncode == 0, again.stderr
+    assert "nothing to change: it is deployed already" in again.stderr
+    assert "already there: s3://peaker-100000000070-us-east-1/hello/" in again.stderr
+
+    (project / "hello.py").write_text(APP + "# changed\n")
+    changed = answer(peaker(project, "deploy", "aws", "--yes", "--json", **here))
+    assert "AWS::Lambda::Version" in {each["kind"] for each in changed["changes"]}
+    assert not [each for each in changed["changes"] if each["kind"] in ("AWS::SQS::Queue", "AWS::IAM::Role")]
+
+    wrong = peaker(project, "destroy", "aws", "--confirm", "shop", **here)
+    assert (wrong.returncode, "nothing was removed" in wrong.stderr) == (2, True)
+    gone = answer(peaker(project, "destroy", "aws", "--confirm", "hello", "--json", **here))
+    assert len(gone["kept"]) == 3
+    assert server.client("lambda", 70).list_functions()["Functions"] == []
+    assert "nothing to do" in peaker(project, "destroy", "aws", "--confirm", "hello", **here).stderr
+
+
+def test_more_instances_than_the_account_may_reserve_are_refused_before_anything_is_made(
+    server: AwsServer, project: Path
+) -> None:
+    (project / "peaker.toml").write_text(SETTINGS.format(instances=900))
+    done = peaker(project, "deploy", "aws", "--yes", **server.environment(71))
+    assert done.returncode == 1
+    assert re.search(r"functions reserve 1,800 instances \(.*\), and the account has \d+ to reserve", done.stderr)
+    assert server.client("cloudformation", 71).describe_stacks()["Stacks"] == []
+    assert server.client("s3", 71).list_buckets()["Buckets"] == []
+
+
+def test_nothing_is_done_without_somebody_to_ask(project: Path) -> None:
+    for command in (["deploy", "aws"], ["destroy", "aws"]):
+        done = peaker(project, *command, AWS_ACCESS_KEY_ID="", AWS_EC2_METADATA_DISABLED="true")
+        assert done.returncode == 2, done.stderr
+    assert "--yes does not ask" in peaker(project, "deploy", "aws").stderr
+
+
+def test_preview_and_template_need_neither_credentials_nor_network(project: Path) -> None:
+    """Whatever they would connect to refuses."""
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    shown = answer(peaker(project, "deploy", "aws", "--preview", "--json", **nowhere))
+    template = answer(peaker(project, "deploy", "aws", "--template", **nowhere))
+    assert len(template["Resources"]) == shown["resources"]
+    assert template["Metadata"]["Peaker"]["most_usd"] == shown["most_usd"]
+    text = peaker(project, "deploy", "aws", "--preview").stdout
+    assert "clients reach a function URL, TLS by AWS" in text
+    assert "at the worst, all instances that reserved concurrency allows, without a pause: " in text
+    assert f"${shown['worst_usd_per_month']:,.2f} a month" in text
+    assert "kept when the stack is destroyed, as it holds data: queue" in text
+
+
+def test_policies_are_printed_for_each_side(project: Path) -> None:
+    functions = answer(peaker(project, "aws", "policy", "--for", "functions", "--account", "123456789012"))
+    assert set(functions) == {"hello-web", "hello-report"}
+    read = [each for each in functions["hello-report"]["Statement"] if "sqs:ReceiveMessage" in each["Action"]]
+    assert [each["Resource"] for each in read] == ["arn:aws:sqs:us-east-1:123456789012:orders"]
+    deployer = answer(peaker(project, "aws", "policy", "--for", "deployer", "--account", "123456789012"))
+    queues = [each for each in deployer["Statement"] if "sqs:CreateQueue" in each["Action"]]
+    assert all("arn:aws:sqs:us-east-1:123456789012:" in at for each in queues for at in each["Resource"])
+
+
+@pytest.mark.parametrize("example", ["streaming", "uploads"])
+def test_an_example_can_be_deployed(example: str, tmp_path: Path) -> None:
+    home = Path(__file__).parents[2] / "examples" / example
+    found = answer(peaker(home, "deploy", "aws", "--preview", "--json", "--stage", "aws", HOME=str(tmp_path)))
+    assert found["resources"] > 25
+
+
+def test_a_webhook_is_refused_by_name_since_nobody_would_check_its_signature(tmp_path: Path) -> None:
+    home = Path(__file__).parents[2] / "examples" / "webhook"
+    refused = peaker(home, "deploy", "aws", "--preview", "--stage", "aws", HOME=str(tmp_path))
+    assert refused.returncode == 2
+    assert "function.on.http = '/hooks/payments' is not deployed to AWS yet" in refused.stderr
