@@ -142,13 +142,27 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 def test_a_job_runs_to_its_end_and_its_record_reaches_a_function(studio: Studio) -> None:
-    job = studio.start_job("transcode", {"steps": 5})
+    started = studio.run.command("jobs", "start", "transcode", "--event", '{"steps": 5}')
+    assert started.returncode == 0, started.stderr
+    job = started.stdout.strip()
+    followed = studio.run.command("jobs", "logs", job, "-f")
+    assert followed.stdout.splitlines() == [f"step {step}" for step in range(5)]
     studio.wait(job, "finished")
     assert [step for step, _ in studio.lines(job, "step")] == ["0", "1", "2", "3", "4"]
     until(lambda: studio.lines(job, "record") == [["Success", "{'steps': 5}"]], 30)
     folder = JobFolder.of(studio.run.state.jobs, job)
     assert folder.progress()["fraction"] == 1.0
-    assert folder.log.read_text().splitlines()[-1] == "step 4"
+    shown = studio.run.command("jobs").stdout
+    assert f"transcode  {job}  finished" in shown
+    assert "100 %" in shown
+
+
+def test_what_cannot_be_started_is_said_at_once(studio: Studio) -> None:
+    unknown = studio.run.command("jobs", "start", "encode")
+    assert unknown.returncode == 2
+    assert "there are: deaf, fails, grows, hangs, transcode" in unknown.stderr
+    assert "it is not JSON" in studio.run.command("jobs", "start", "transcode", "--event", "{").stderr
+    assert studio.run.command("jobs", "show", "nothing").returncode == 1
 
 
 def test_a_killed_process_is_followed_by_one_that_goes_on_at_its_checkpoint(studio: Studio) -> None:
@@ -162,6 +176,7 @@ def test_a_killed_process_is_followed_by_one_that_goes_on_at_its_checkpoint(stud
     assert len(studio.lines(job, "ends")) == 1
 
 
+@pytest.mark.long  # the studio example's test does the same in every run
 def test_a_job_goes_on_while_the_events_process_is_killed_and_is_adopted_by_its_heir(studio: Studio) -> None:
     job = studio.start_job("transcode", {"steps": 40, "step_s": 0.03})
     studio.wait_steps(job, 5)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from peaker.cli import main
 from peaker.errors import SettingsError
 from peaker.jobs import Job, JobStopping
 from peaker.jobs.folder import HISTORY_BYTES_MAX, JobFolder, JobRecord
@@ -204,3 +205,23 @@ def test_a_stage_may_leave_jobs_out(tmp_path: Path) -> None:
     path.write_text(JOB + '[[function]]\nname = "f"\nhandler = "films:f"\n[stage.aws]\njob = []\n')
     assert len(load_settings(path).job) == 1
     assert load_settings(path, "aws").job == ()
+
+
+@pytest.mark.parametrize("handler", ["films:gone", "films:TITLE", "nowhere:encode"])
+def test_check_tells_of_a_job_and_imports_its_handler(
+    tmp_path: Path, handler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "films.py").write_text('TITLE = "dune"\ndef encode(event, job): ...\n')
+    config = tmp_path / "peaker.toml"
+    config.write_text(JOB + '[[job.on]]\nschedule = "rate(1 day)"\n')
+    check = ["check", "--config", str(config)]
+    with pytest.raises(SystemExit) as passed:
+        main(check)
+    assert not passed.value.code
+    told = capsys.readouterr().out
+    assert "job encode: films:encode, no time limit, at most 1 at once\n    on schedule rate(1 day)" in told
+    config.write_text(JOB.replace("films:encode", handler))
+    with pytest.raises(SystemExit) as refused:
+        main(check)
+    assert refused.value.code == 2
+    assert handler.partition(":")[0] in capsys.readouterr().err

@@ -109,6 +109,10 @@ def _found(settings: Settings) -> dict[str, Any]:
             for spec in functions(settings)
             if not spec.web or settings.app.spill
         ],
+        "jobs": [
+            {"name": job.name, "target": job.handler, "concurrency_max": job.concurrency_max, "on": triggers[job.name]}
+            for job in settings.job
+        ],
         "routes": [
             {"route": line.route, "placement": line.placement, "reason": line.reason}
             for line in (explain(settings) if settings.app.web else ())
@@ -162,6 +166,9 @@ def _text(found: dict[str, Any], *, imported: bool) -> str:
             f"{function['timeout_s']:g} s, at most {function['concurrency_max']} instances"
         )
         lines += [_trigger_line(trigger) for trigger in function["on"]]
+    for job in found["jobs"]:
+        lines.append(f"  job {job['name']}: {job['target']}, no time limit, at most {job['concurrency_max']} at once")
+        lines += [_trigger_line(trigger) for trigger in job["on"]]
     if found["secrets"]:
         lines.append(f"  secrets, all there: {', '.join(found['secrets'])}")
     if not found["routes"]:

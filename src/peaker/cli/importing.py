@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from peaker.app import environment, functions, load_web
-from peaker.asgi import ASGIApp, load_target
+from peaker.asgi import ASGIApp, load_callable, load_target
 from peaker.engines.local.starting_secrets import starting_secrets
 from peaker.errors import AppImportError, AppStartError
 from peaker.functions.layers import python_folders
@@ -27,7 +27,7 @@ START_FAILED = 3
 
 
 def import_all(settings: Settings, *, start: bool = False) -> None:
-    """Import the web app and every handler; with `start`, also run the web app's lifespan start-up and shutdown.
+    """Import the web app and every handler, of jobs too; with `start`, also run the web app's lifespan to its end.
 
     Raises:
         AppImportError: names the target and the import error.
@@ -89,6 +89,9 @@ def main() -> int:
             if not (spec.web or spec.is_provided):
                 sys.path[:] = [settings.directory, *python_folders(spec.layers), *installed]
                 load_target(spec.target, settings.directory)
+        sys.path[:] = [settings.directory, *installed]
+        for job in settings.job:
+            load_callable(job.handler, settings.directory)
         if web is not None and "--start" in sys.argv[1:]:
             asyncio.run(_start_and_stop(web, settings))
     except (AppImportError, AppStartError) as error:
