@@ -128,4 +128,4 @@ def test_without_credentials_the_start_says_what_to_do(tmp_path: Path) -> None:
     run.start()
     assert run.wait() != 0
     assert "there are no AWS credentials" in run.errors
-    assert "role that may invoke the function" in run.errors
+    assert "give the servers a role" in run.errors
