@@ -2,12 +2,15 @@
 
 Objective. A second is *carried* when its requests' work is at most `CARRIES` of the slots of the servers that live in
 all of it, and of the functions that are allowed in all of it: `concurrency_max`, or what throttling leaves; none while
-the host is away, or when `SPENDABLE` of the day's limit is spent (leases keep some of it idle). A second is *judged*
+the host is away, or while no server lives, for the gate is in its workers. Of what is left of the day's limit a
+sixteenth may be spent in a second (that much is leased to the gates at a time), half of that where one of them has to
+bear the load. Work above that gathers, as much as may wait, and is carried with what comes later. A second is *judged*
 when it and those before it, as many as `settle_s` says, were carried, nothing changed in them for the worse, and no
 step of the load fell into them. Over the judged seconds the share of requests that were late, refused or failed is
-added up, less the 5 % that may be: what is owed stays within `excused_s`, twice what a cold start takes or is taken to
-take, and one second. For the first instance is started when being late has lasted as long as a start takes, which takes
-as long again (decision 4: rent or buy); once instances are there, nothing is excused but by 5 % in time.
+added up, less the 5 % that may be: what is owed stays within `excused_s`, which is what the rule of cold starts allows
+(decision 4: rent or buy). The first instance is started when being late has lasted as long as a start takes, or is
+taken to take; it takes as long again; and each doubling of the instances that the load needs, as long again. One second
+is the grain of this.
 
 Spend. What functions were billed for in a UTC day stays within the limit, but for what is in flight when it is
 reached: each gate reserves what a run is expected to take, and one may take as long as the longest.
@@ -107,14 +110,20 @@ def in_flight_microusd(case: Case) -> float:
 
 
 def carried(case: Case, ran: Ran) -> list[bool]:
-    """For each second, whether servers and functions could carry its work."""
+    """For each second, whether servers and functions could carry its work and what had gathered before."""
     work = case.workload
-    found = []
+    found: list[bool] = []
+    gathered_s = 0.0
     for second, count in enumerate(case.counts):
         servers = _fewest(ran.outcome.servers, second)
         slots = servers * case.pool.slots_per_server
         functions = _functions_allowed(case, ran, second) / case.functions.factor
-        found.append(servers > 0 and count * work.service_mean_s <= CARRIES * (slots + functions))
+        gathered_s += count * work.service_mean_s - CARRIES * (slots + functions)
+        found.append(servers > 0 and gathered_s <= 0)
+        # A line that stands still holds what its slots work off while one of its requests may wait.
+        gathered_s = min(
+            max(0.0, gathered_s), case.rules.queue_wait_s_max * case.servers_max * case.pool.slots_per_server
+        )
     return found
 
 
@@ -202,14 +211,17 @@ def _late(case: Case, ran: Ran) -> Iterator[str]:
         ends = seconds.get(second, [])
         if ends:
             owed_s = max(0.0, owed_s + sum(ends) / len(ends) - LATE_SHARE)
-        if owed_s > excused_s(case):
+        if owed_s > excused_s(case, ran, second):
             yield f"{owed_s:.1f} s too many were late, refused or failed up to second {second}"
             owed_s = 0.0
 
 
-def excused_s(case: Case) -> float:
+def excused_s(case: Case, ran: Ran, second: int) -> float:
     """Seconds in which all may be late, owed until the 5 % have paid them back."""
-    return 2 * max(case.workload.cold_start_quantiles_s[-1], COLD_GUESS_S[case.like]) + GRAIN_S
+    start_s = max(case.workload.cold_start_quantiles_s[-1], COLD_GUESS_S[case.like])
+    slots = _fewest(ran.outcome.servers, second) * case.pool.slots_per_server
+    above = case.counts[second] * case.workload.service_mean_s - slots
+    return start_s * (2 + math.log2(max(1.0, above))) + GRAIN_S
 
 
 def spilled(ran: Ran) -> int:
