@@ -67,7 +67,7 @@ def deployments(draw: st.DrawFn) -> Deployment:
     return Deployment(settings=made, build="b0123456789abcd")
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(deployments())
 def test_settings_are_a_template_with_a_preview_and_policies_or_are_refused(made: Deployment) -> None:
     try:

@@ -274,9 +274,7 @@ ACTIONS: dict[str, tuple[Actions, ...]] = {
         ),
     ),
     "AWS::SNS::Subscription": (
-        _of(
-            "sns", "Subscribe Unsubscribe GetSubscriptionAttributes SetSubscriptionAttributes ListSubscriptionsByTopic"
-        ),
+        _of("sns", "Subscribe Unsubscribe GetSubscriptionAttributes SetSubscriptionAttributes"),
     ),
     "AWS::SNS::Topic": (
         _of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,24 @@ from peaker.settings import Settings
 
 QUEUE_MARGIN_S = 5.0
 """Between the longest that a request may take behind a load balancer, and the time after which that gives it up."""
+
+
+VARIABLE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]+")
+LAMBDA_SETS = frozenset(
+    {
+        "AWS_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_DEFAULT_REGION",
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_RUNTIME_API",
+        "AWS_REGION",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "LAMBDA_TASK_ROOT",
+    }
+)
+"""Names of variables (AWS Lambda API Reference, "Environment"; Developer Guide, "Defined runtime environment
+variables")."""
 
 
 class ServersOn(StrEnum):
@@ -118,6 +137,7 @@ def problems_of(deployment: Deployment) -> Sequence[SettingsError]:
         *_time_problems(deployment),
         *_name_problems(deployment),
         *_secret_problems(deployment),
+        *_variable_problems(deployment),
         *_job_problems(deployment),
     ]
 
@@ -234,3 +254,19 @@ def _name_problems(deployment: Deployment) -> list[SettingsError]:
             )
         )
     return found
+
+
+def _variable_problems(deployment: Deployment) -> list[SettingsError]:
+    if not deployment.functions:
+        return []
+    own = dict.fromkeys(deployment.settings.env, "env")
+    for spec in deployment.functions:
+        own |= {name: f"function.env of {spec.name!r}" for name, _ in spec.variables}
+    return [
+        SettingsError(
+            f"{where} {name!r} is no name of a variable on Lambda.",
+            remedy="Allowed: a letter, then one or more letters, digits and _; not those that Lambda sets itself.",
+        )
+        for name, where in sorted(own.items())
+        if not VARIABLE.fullmatch(name) or name in LAMBDA_SETS
+    ]
