@@ -17,7 +17,7 @@ from peaker.gate.slots import WorkerStatus
 from peaker.meter.function_usage import read_functions
 from peaker.meter.price import Prices
 from peaker.meter.usage import read_usage
-from peaker.policy.lease import Holding, Ledger, count_spend, share_out
+from peaker.policy.lease import Holding, Ledger, count_spend, is_used_up, share_out
 from peaker.shared_table import SharedTable
 from peaker.state import StateDirectory
 
@@ -57,7 +57,7 @@ class Spend:
     @property
     def is_within(self) -> bool:
         """The day's spend is not used up, as of the last tick."""
-        return self._limit_microusd is None or self._ledger.spent_microusd < self._limit_microusd
+        return not is_used_up(self._ledger, len(self._holdings()), self._limit_microusd)
 
     def tick(self) -> None:
         """Count, keep, lease: in this order, so that a restart never finds more leased than was counted.

@@ -14,6 +14,11 @@ from dataclasses import dataclass, field, replace
 UNLIMITED_MICROUSD = 2**62
 SHARE_DIVISOR = 16
 
+LEFT_SHARE_MIN = 0.001
+"""Of the limit, a minute and a half of a day in which it is spent evenly."""
+RUN_MICROUSD = 10
+"""A run of 0.75 GB for a second. A gate whose share does not hold one runs nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holding:
@@ -66,6 +71,17 @@ def count_spend(ledger: Ledger, *, day: int, run: int, total_microusd: int) -> L
         run=run,
         counted_microusd=max(before, total_microusd),
     )
+
+
+def is_used_up(ledger: Ledger, gates: int, limit_microusd: int | None) -> bool:
+    """Whether so little is left that functions no longer carry a load.
+
+    Shares shrink with what is left, so that the limit itself is approached and never quite reached.
+    """
+    if limit_microusd is None:
+        return False
+    left = limit_microusd - ledger.spent_microusd
+    return left < max(LEFT_SHARE_MIN * limit_microusd, SHARE_DIVISOR * gates * RUN_MICROUSD)
 
 
 def share_out(ledger: Ledger, holdings: Mapping[int, Holding], limit_microusd: int | None) -> dict[int, int]:

@@ -4,9 +4,7 @@
     ran.outcome.measures.latency_p95_ms
 
 Simulated is only what surrounds them: clients, an app that takes time, instances that take time, servers that start.
-All chance comes from the seed, so the same case and seed write the same journal; a run that fails is told by its seed:
-
-    python -m peaker.simulate.world --seed 4711
+All chance comes from the seed, so the same case and seed write the same journal, and a run that fails is told by them.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from peaker.meter.function_usage import FunctionMeter, create_function_table, re
 from peaker.meter.price import prices_of
 from peaker.meter.usage import create_usage_table
 from peaker.policy.learned_keep_alive import LearnedKeepAlive, Levels
-from peaker.policy.lease import Holding, Ledger, count_spend, share_out
+from peaker.policy.lease import Holding, Ledger, count_spend, is_used_up, share_out
 from peaker.simulate.case import Case, Drawn, Fault, FaultKind
 from peaker.simulate.fleet import Counted, Fleet, Steering
 from peaker.simulate.functions import WorldFunctions
@@ -275,7 +273,7 @@ class World:
     def _decide(self) -> None:
         assert self._steering is not None
         counted, self._counted = self._counted, Counted()
-        may_run = self._limit_microusd is None or self._ledger.spent_microusd < self._limit_microusd
+        may_run = not is_used_up(self._ledger, len(self._place.workers), self._limit_microusd)
         decided = self._steering.step(
             counted, is_blind=self._blind > 0, is_late=self._late > 0, functions_may_run=may_run
         )
