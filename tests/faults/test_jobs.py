@@ -51,6 +51,10 @@ retry_s = 0.1
 on_success = "function:record"
 
 [[job]]
+name = "single"
+handler = "job_work:steps"
+
+[[job]]
 name = "fails"
 handler = "job_work:fails"
 retries_max = 1
@@ -160,7 +164,7 @@ def test_a_job_runs_to_its_end_and_its_record_reaches_a_function(studio: Studio)
 def test_what_cannot_be_started_is_said_at_once(studio: Studio) -> None:
     unknown = studio.run.command("jobs", "start", "encode")
     assert unknown.returncode == 2
-    assert "there are: deaf, fails, grows, hangs, transcode" in unknown.stderr
+    assert "there are: deaf, fails, grows, hangs, single, transcode" in unknown.stderr
     assert "it is not JSON" in studio.run.command("jobs", "start", "transcode", "--event", "{").stderr
     assert studio.run.command("jobs", "show", "nothing").returncode == 1
 
@@ -201,6 +205,21 @@ def test_a_job_and_everything_that_looks_after_it_are_killed_at_once(studio: Stu
     assert sorted(done) == list(range(40))
     assert sum(done.values()) <= 41
     assert len(studio.lines(job, "ends")) == 1
+
+
+@pytest.mark.long
+def test_one_that_waits_begins_when_the_one_before_it_has_ended_whatever_is_killed(studio: Studio) -> None:
+    first = studio.start_job("single", {"steps": 100, "step_s": 0.03})
+    studio.wait_steps(first, 3)
+    second = studio.start_job("single", {"steps": 3})
+    studio.kill(studio.run.pids()["events"])
+    studio.wait_steps(first, 50)
+    assert studio.run.command("reload").returncode == 0
+    for job in (first, second):
+        studio.wait(job, "finished")
+    marks = [line.split(" ")[:2] for line in studio.ledger.read_text().splitlines() if " step " not in line]
+    order = [mark for mark in marks if mark[0] in (first, second)]
+    assert order == [[first, "begins"], [first, "ends"], [second, "begins"], [second, "ends"]]
 
 
 def test_a_job_that_fails_is_started_again_and_then_given_up_with_its_reason(studio: Studio) -> None:

@@ -174,6 +174,13 @@ class JobCare:
             folder.forget_result()
             folder.forget_cancel()
 
+    def unwatched(self, name: str) -> int:
+        """How many of this job have a process that is not waited for here: their events are leased by one before."""
+        return sum(
+            record.name == name and record.id not in self._live and folder.is_locked()
+            for record, folder in self._unended()
+        )
+
     def _unended(self) -> list[tuple[JobRecord, JobFolder]]:
         found = [(folder.record(), folder) for folder in folders_in(self._jobs)]
         return [(record, folder) for record, folder in found if record is not None and not record.has_ended]

@@ -172,10 +172,17 @@ class JobRuns:
                 return self._ran(Verdict(_VERDICTS[result["outcome"]]), result, "")
             if folder.is_cancelled:
                 return self._ran(Verdict.CANCELLED, None, "")
+            if await self._are_enough(section):
+                return Ran(ending=Ending.NOT_STARTED, error="as many as may (job.concurrency_max) run already")
             record, process = await self._started(folder, record, call)
         job = LiveJob(record=record, section=section, folder=folder, process=process)
         self._live[call.request_id] = job
         return job
+
+    async def _are_enough(self, section: JobSection) -> bool:
+        """The lane knows of those that run here; others run on whose leases are still those of a killed process."""
+        here = sum(job.record.name == section.name for job in self._live.values())
+        return here + await asyncio.to_thread(self._care.unwatched, section.name) >= section.concurrency_max
 
     async def _end_or_leave(self, process: WatchedProcess) -> None:
         waits = [asyncio.ensure_future(process.ended.wait()), asyncio.ensure_future(self._leaving.wait())]
