@@ -1,6 +1,7 @@
 """Templates: linted in every combination, least privilege by statement, and what an update must leave alone."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -11,6 +12,7 @@ from cfnlint.api import ManualArgs, lint
 from deployments import BUILD, CERTIFICATE, COMBINATIONS, deployment
 from policy_sentry.querying.actions import get_action_data
 
+from peaker.control_on_aws.task import Task
 from peaker.engines.aws.deployment import Deployment, problems_of
 from peaker.engines.aws.template import template_of
 from peaker.errors import SettingsError
@@ -106,7 +108,9 @@ def test_new_code_changes_neither_listener_nor_service_but_by_version_and_task()
 def test_versions_and_what_holds_data_are_kept() -> None:
     template = document("Fargate behind a balancer")
     kinds = ("AWS::Lambda::Version", "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::DynamoDB::Table")
-    kept = [each for each in template["Resources"].values() if each["Type"] in kinds]
+    found = {name: each for name, each in template["Resources"].items() if each["Type"] in kinds}
+    assert found.pop("ControlTable")["DeletionPolicy"] == "Delete", "what control has learned is nothing of the app's"
+    kept = list(found.values())
     assert len(kept) >= 8
     assert {each["DeletionPolicy"] for each in kept} == {"RetainExceptOnCreate"}
 
@@ -188,3 +192,34 @@ def test_a_job_is_refused_as_long_as_nothing_runs_it_there() -> None:
 
 def test_the_certificate_is_the_only_thing_a_name_needs() -> None:
     assert problems_of(deployment("fargate", domain="shop.example.com", certificate_arn=CERTIFICATE)) == []
+
+
+def test_control_steers_this_app_alone_and_is_told_what_and_only_where_there_is_something_to_decide() -> None:
+    template = document("Fargate behind a balancer")
+    control = template["Resources"]["Control"]["Properties"]
+    assert control["Handler"] == "peaker.control_on_aws.handler"
+    text = control["Environment"]["Variables"]["PEAKER_CONTROL"]["Fn::Sub"]
+    task = Task.from_json(text)
+    assert (task.service, task.group, task.function, task.count_max) == ("shop", "", "shop-web", 8)
+    assert {name.partition(".")[0] for name in re.findall(r"\$\{([\w.]+)\}", text)} <= template["Resources"].keys()
+    assert 0.01 < task.server_usd_per_hour < 1
+    allowed = {
+        action for role, each in statements(template) if role == "ControlRole" for action in as_list(each["Action"])
+    }
+    assert {"ecs:UpdateService", "elasticloadbalancing:ModifyListener", "lambda:PutFunctionConcurrency"} <= allowed
+    assert "lambda:InvokeFunction" not in allowed
+    schedule = template["Resources"]["ControlSchedule"]["Properties"]
+    assert schedule["ScheduleExpression"] == "rate(1 minute)"
+    group = Task.from_json(
+        document("EC2 in a group")["Resources"]["Control"]["Properties"]["Environment"]["Variables"]["PEAKER_CONTROL"][
+            "Fn::Sub"
+        ]
+    )
+    assert (group.group, group.service) == ("${Servers}", "")
+    image = document("images, snapshots off")["Resources"]["Control"]["Properties"]
+    assert image["ImageConfig"]["Command"] == ["peaker.control_on_aws.handler"]
+    made = COMBINATIONS["Fargate behind a balancer"]
+    fixed = replace(made, settings=replace(made.settings, servers=replace(made.settings.servers, policy="fixed")))
+    assert "Control" not in json.loads(template_of(fixed).to_json())["Resources"]
+    assert "Control" not in document("a single instance behind CloudFront")["Resources"]
+    assert "Control" not in document("functions behind a URL")["Resources"]

@@ -14,6 +14,10 @@ LATE_S = 60.0
 """A minute is read so long after its end: the load balancer sends a minute's figures within the next."""
 
 
+CPU_SHARE_MIN = 0.05
+"""Below this the CPU of servers is that of being there, and tells nothing of what a request takes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
     """Sums of the minute that began at `began_s`, in seconds since 1970.
@@ -48,7 +52,8 @@ class Minute:
             served=served,
             elsewhere=self.spilled + self.to_function,
             busy_s=max(0.0, self.to_servers * self.response_s - spilled_s),
-            cpu_s=self.cpu_share * task.vcpus * STEP_S * (servers or 0),
+            cpu_s=self.cpu_share * task.vcpus * STEP_S * (servers or 0) if self.cpu_share >= CPU_SHARE_MIN else 0.0,
+            slots=task.slots,
             workers=max(1, int(task.vcpus)),
         )
 

@@ -23,7 +23,7 @@ class Task:
         function_target_arn, function: of the web app as a function; "" where nothing may run there.
         policy, count_min, count_max, stay_s: as `[servers]` has them.
         start_guess_s: how long a server takes to start, until it was measured.
-        vcpus: of one server.
+        vcpus, slots: of one server.
         server_usd_per_hour, gb_second_usd, request_usd: list prices.
         memory_mb, concurrency_max: of the web function.
         spend_usd_per_day_max: of functions; None without a limit.
@@ -45,6 +45,7 @@ class Task:
     stay_s: float = 60.0
     start_guess_s: float = 120.0
     vcpus: float = 1.0
+    slots: int = 20
     gb_second_usd: float = 0.0
     request_usd: float = 0.0
     memory_mb: int = 512

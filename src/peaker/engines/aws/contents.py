@@ -15,7 +15,7 @@ from pathlib import Path
 from peaker.build import FOLDERS_NOT_CODE
 from peaker.errors import BuildError
 
-ENTRY = "peaker.aws"
+ENTRIES = ("peaker.aws", "peaker.control_on_aws")
 
 PLATFORMS = {"arm64": "aarch64", "x86_64": "x86_64"}
 GLIBC_MINORS = (34, 28, 17)
@@ -68,10 +68,10 @@ def _stays(folder: Path, away: set[Path], *, is_top: bool) -> bool:
 
 
 def peaker_files() -> dict[str, Path]:
-    """The modules that `peaker.aws` imports, and those import, by their names in the package; nothing is run."""
+    """The modules of the entry points, and those they import, by their names in the package; nothing is run."""
     home = Path(__file__).parents[2]
     found: dict[str, Path] = {}
-    wanted = [ENTRY]
+    wanted = [*ENTRIES]
     while wanted:
         module = wanted.pop()
         path = _file_of(home, module)

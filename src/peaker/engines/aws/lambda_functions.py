@@ -77,7 +77,7 @@ def add_function(stack: Stack, spec: FunctionSpec, statements: list[iam.Statemen
             Architectures=[settings.functions.architecture],
             Environment=Environment(Variables=variables_of(stack, spec)),
             LoggingConfig=LoggingConfig(LogGroup=Ref(group), LogFormat="JSON"),
-            **_code(stack),
+            **code_of(stack),
             **_network(stack),
         )
     )
@@ -111,7 +111,8 @@ def variables_of(stack: Stack, spec: FunctionSpec) -> dict[str, Any]:
     return found
 
 
-def _code(stack: Stack) -> dict[str, Any]:
+def code_of(stack: Stack) -> dict[str, Any]:
+    """Properties that say where the code is."""
     settings = stack.settings
     if settings.aws.functions == "image":
         image = settings.aws.image or stack.parameter("Image", "Image in ECR, with its digest")

@@ -201,7 +201,7 @@ def _costs(deployment: Deployment, resources: dict[str, Any], table: PriceTable)
     settings, region = deployment.settings, deployment.settings.aws.region
     least, most = settings.servers.count_min, settings.servers.count_max
     if deployment.servers_on is not ServersOn.NONE:
-        each = _server_usd(deployment, table)
+        each = server_usd(deployment, table)
         yield Cost(name="servers", least_usd=least * each, most_usd=most * each)
     if deployment.front is Front.ALB:
         hourly = table.price(region, "alb.hour").usd + ALB_ADDRESSES * table.price(region, "ipv4.hour").usd
@@ -220,7 +220,7 @@ def _costs(deployment: Deployment, resources: dict[str, Any], table: PriceTable)
         yield Cost(name="instances held ready", least_usd=held, most_usd=held)
 
 
-def _server_usd(deployment: Deployment, table: PriceTable) -> float:
+def server_usd(deployment: Deployment, table: PriceTable) -> float:
     """Of one server for a month, with its disk and its public address."""
     settings, region = deployment.settings, deployment.settings.aws.region
     address = 0.0 if settings.aws.private_subnets else table.price(region, "ipv4.hour").usd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from troposphere import Template
 
+from peaker.engines.aws.control import add_control, has_control
 from peaker.engines.aws.deployment import Deployment, Front, ServersOn, problems_of
 from peaker.engines.aws.event_sources import add_sources, source_statements
 from peaker.engines.aws.function_fronts import add_function_url, add_http_api
@@ -34,6 +35,8 @@ def template_of(deployment: Deployment) -> Template:
         add_function(stack, spec, source_statements(stack, spec))
     add_sources(stack)
     _add_front_and_servers(stack)
+    if has_control(stack):
+        add_control(stack)
     add_watching(stack)
     return stack.template
 

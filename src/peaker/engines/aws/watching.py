@@ -33,6 +33,17 @@ def add_watching(stack: Stack) -> None:
                 MetricName=metric,
                 Dimensions=[MetricDimension(Name="FunctionName", Value=Ref(function))],
             )
+    if "Control" in stack.template.resources:
+        _alarm(
+            stack,
+            "Control Errors",
+            "the number of servers is not decided: see the log of the function",
+            told,
+            Namespace="AWS/Lambda",
+            MetricName="Errors",
+            Dimensions=[MetricDimension(Name="FunctionName", Value=Ref("Control"))],
+            EvaluationPeriods=5,
+        )
     for name, resource in sorted(stack.template.resources.items()):
         if isinstance(resource, Queue) and "Dead" in name:
             _alarm(
@@ -67,10 +78,9 @@ def _alarm(stack: Stack, name: str, about: str, told: list[Any], **metric: Any) 
             AlarmActions=told,
             OKActions=told,
             ComparisonOperator="GreaterThanThreshold",
-            EvaluationPeriods=1,
             Period=PERIOD_S,
             TreatMissingData="notBreaching",
-            **{"Statistic": "Sum", "Threshold": 0, **metric},
+            **{"Statistic": "Sum", "Threshold": 0, "EvaluationPeriods": 1, **metric},
         )
     )
 
