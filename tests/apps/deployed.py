@@ -29,7 +29,11 @@ def _functions(client: Client, declared: Resources) -> None:
     for own in declared.values():
         found = functions.get_function_configuration(FunctionName=own["FunctionName"])
         assert (found["MemorySize"], found["Timeout"]) == (own["MemorySize"], own["Timeout"])
-        assert found["Environment"]["Variables"] == own["Environment"]["Variables"]
+        variables, wanted = found["Environment"]["Variables"], own["Environment"]["Variables"]
+        assert variables.keys() == wanted.keys()
+        for name, value in wanted.items():
+            # What CloudFormation puts in is put in; the rest is as it was declared.
+            assert variables[name] == value if isinstance(value, str) else "${" not in variables[name]
 
 
 def _log_groups(client: Client, declared: Resources) -> None:
@@ -48,9 +52,13 @@ def _queues(client: Client, declared: Resources) -> None:
 
 
 def _tables(client: Client, declared: Resources) -> None:
-    for own in declared.values():
-        found = client("dynamodb").describe_table(TableName=own["TableName"])["Table"]
-        assert found["StreamSpecification"]["StreamEnabled"]
+    tables = client("dynamodb")
+    names = tables.list_tables()["TableNames"]
+    assert len(names) == len(declared)
+    for name, own in declared.items():
+        (called,) = [each for each in names if each == own.get("TableName") or f"-{name}-" in each]
+        found = tables.describe_table(TableName=called)["Table"]
+        assert found.get("StreamSpecification", {}).get("StreamEnabled", False) == ("StreamSpecification" in own)
         assert found["KeySchema"] == own["KeySchema"]
 
 
@@ -142,10 +150,11 @@ def _sources(client: Client, declared: Resources) -> None:
 
 def _aliases(client: Client, declared: Resources) -> None:
     functions = client("lambda")
-    for each in functions.list_functions()["Functions"]:
-        alias = functions.get_alias(FunctionName=each["FunctionName"], Name="live")
-        assert alias["FunctionVersion"] == "1"
-    assert len(declared) == len(functions.list_functions()["Functions"])
+    found = [each["FunctionName"] for each in functions.list_functions()["Functions"]]
+    leading = [name for name in found if functions.list_aliases(FunctionName=name)["Aliases"]]
+    assert len(leading) == len(declared)
+    for name in leading:
+        assert functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"] == "1"
 
 
 def _urls(client: Client, declared: Resources) -> None:

@@ -92,6 +92,7 @@ def test_settings_are_a_template_with_a_preview_and_policies_or_are_refused(made
     ):
         assert "Fn::" not in json.dumps(policy)
         assert "${" not in json.dumps(policy)
+        assert "None" not in json.dumps(policy)
 
 
 @pytest.mark.long

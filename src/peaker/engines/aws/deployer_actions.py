@@ -93,7 +93,7 @@ ACTIONS: dict[str, tuple[Actions, ...]] = {
         _of(
             "dynamodb",
             "CreateTable UpdateTable DeleteTable DescribeTable DescribeContinuousBackups UpdateContinuousBackups"
-            " DescribeTimeToLive TagResource UntagResource ListTagsOfResource",
+            " DescribeTimeToLive UpdateTimeToLive TagResource UntagResource ListTagsOfResource",
             OWN,
         ),
     ),

@@ -17,6 +17,13 @@ from peaker.errors import SettingsError
 _INVOKED = re.compile(r"(arn:[^:]+:lambda:[^:]+:\d+:function:[^:]+)(:.+)?")
 
 
+_NAMED_BY = {
+    "AWS::DynamoDB::Table": ("TableName", "dynamodb:${AWS::Region}:${AWS::AccountId}:table/"),
+    "AWS::SNS::Topic": ("TopicName", "sns:${AWS::Region}:${AWS::AccountId}:"),
+}
+"""The property with its name, and how the ARN begins where CloudFormation makes one up."""
+
+
 class Places:
     """What CloudFormation would fill in: partition, region, account, and ARNs of what the stack makes."""
 
@@ -55,8 +62,9 @@ class Places:
         if resource["Type"] == "AWS::S3::Bucket":
             bucket = self.filled(resource["Properties"]["BucketName"])
             return f"arn:{self._named['AWS::Partition']}:s3:::{bucket}"
-        if resource["Type"] == "AWS::SNS::Topic" and "TopicName" not in resource["Properties"]:
-            return self._substituted("arn:${AWS::Partition}:sns:${AWS::Region}:${AWS::AccountId}:${AWS::StackName}-*")
+        own_name, unnamed = _NAMED_BY.get(resource["Type"], ("", ""))
+        if own_name and own_name not in resource["Properties"]:
+            return self._substituted(f"arn:${{AWS::Partition}}:{unnamed}${{AWS::StackName}}-*")
         return self._arn(name)
 
     def _substituted(self, text: str) -> str:
