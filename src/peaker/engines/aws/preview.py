@@ -26,6 +26,9 @@ ALARMS_FREE = 10
 RUN_S = 0.1
 """An example: how long an invocation takes."""
 
+CONTROL_S, CONTROL_WRITES = 1.0, 2
+"""Of one step of control, about; an assumption. What CloudWatch is asked lies within its million free requests."""
+
 METADATA = "Peaker"
 
 _SERVER_WORDS = {
@@ -104,7 +107,7 @@ def preview_of(deployment: Deployment, template: Template, table: PriceTable) ->
         region=deployment.settings.aws.region,
         build=deployment.build,
         resources=len(resources),
-        says=tuple(_sentences(deployment)),
+        says=tuple(_sentences(deployment, has_control="Control" in resources)),
         costs=tuple(_costs(deployment, resources, table)),
         prices_of=_oldest(deployment, table),
         per_million=tuple(_per_million(deployment, table)),
@@ -156,14 +159,15 @@ def worst_usd_per_month(deployment: Deployment, table: PriceTable) -> float:
     return table.amount_usd(settings.aws.region, f"lambda.gb_second.{arch}", gb * HOURS_PER_MONTH * 3600) if gb else 0.0
 
 
-def _sentences(deployment: Deployment) -> Iterator[str]:
+def _sentences(deployment: Deployment, *, has_control: bool) -> Iterator[str]:
     settings, servers = deployment.settings, deployment.servers_on
     if deployment.front is not Front.NONE:
         named = f" for {settings.aws.domain}" if settings.aws.domain else ""
         yield f"clients reach {_FRONT_WORDS[deployment.front]}{named}"
     if servers is not ServersOn.NONE:
         count = _count(settings.servers.count_min, settings.servers.count_max)
-        yield f"baseline: {count} x {_server_words(deployment)}"
+        steered = ", as many as control decides once a minute" if has_control else ""
+        yield f"baseline: {count} x {_server_words(deployment)}{steered}"
     for spec in deployment.functions:
         role = ""
         if spec.web:
@@ -213,6 +217,13 @@ def _costs(deployment: Deployment, resources: dict[str, Any], table: PriceTable)
     yield Cost(name=f"alarms above the {ALARMS_FREE} that are free", least_usd=watching, most_usd=watching)
     dashboards = kinds["AWS::CloudWatch::Dashboard"] * DASHBOARD_USD
     yield Cost(name=f"dashboard, if the account has {DASHBOARDS_FREE} already", least_usd=0, most_usd=dashboards)
+    if "Control" in resources:
+        steps = HOURS_PER_MONTH * 60
+        gb = resources["Control"]["Properties"]["MemorySize"] / 1024
+        second = table.price(region, f"lambda.gb_second.{_arch(deployment)}").usd
+        ran = steps * (table.price(region, "lambda.request").usd + gb * CONTROL_S * second)
+        written = steps * CONTROL_WRITES * table.price(region, "dynamodb.write_unit").usd
+        yield Cost(name="control, once a minute", least_usd=0, most_usd=ran + written)
     if settings.aws.provisioned and (web := deployment.web_function):
         arch = _arch(deployment)
         gb_s = settings.aws.provisioned * web.memory_mb / 1024 * HOURS_PER_MONTH * 3600
