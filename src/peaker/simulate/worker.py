@@ -161,7 +161,7 @@ class Worker:
             siblings=self,
             clock=loop,
             chance=chance,
-            cpu_s=loop.time if core is None else lambda: core.used_s,
+            cpu_s=(lambda: 0.0) if core is None else lambda: core.used_s,  # Without a core nothing computes.
         )
         place.workers[row] = self
         self.gate.started()
