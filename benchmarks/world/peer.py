@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import simpy
+import simpy  # type: ignore[import-not-found,unused-ignore]
 
 SLOTS, RATE, SERVICE_S = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 REQUESTS, SEED = int(sys.argv[4]), int(sys.argv[5])
