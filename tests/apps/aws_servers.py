@@ -46,13 +46,15 @@ MOTO_FAILS_ON = (
 """Types that moto 5.2 cannot make as these templates have them."""
 
 MOTO_PASSES_OVER = (
+    "AWS::EC2::SecurityGroup",  # made, but for rules by prefix list
+    "AWS::ElasticLoadBalancingV2::TargetGroup",  # made, but for some of their attributes
     "AWS::ApiGatewayV2::Api",
     "AWS::CloudWatch::Alarm",
     "AWS::Lambda::Alias",
     "AWS::Lambda::Url",
     "AWS::Scheduler::Schedule",
 )
-"""Types that moto says stand, and does not make: its log says so, its answers do not."""
+"""Types that moto says stand, and does not make, or not whole: its log says so, its answers do not."""
 
 
 @cache

@@ -17,6 +17,7 @@ from peaker.engines.aws.deployment import Deployment, problems_of
 from peaker.engines.aws.template import template_of
 from peaker.errors import SettingsError
 from peaker.job_section import JobSection
+from peaker.settings import FunctionSection
 
 SAMPLE = ("Fargate behind a balancer", "a single instance with a name", "functions behind an HTTP API with a name")
 
@@ -223,3 +224,31 @@ def test_control_steers_this_app_alone_and_is_told_what_and_only_where_there_is_
     assert "Control" not in json.loads(template_of(fixed).to_json())["Resources"]
     assert "Control" not in document("a single instance behind CloudFront")["Resources"]
     assert "Control" not in document("functions behind a URL")["Resources"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"secrets": {"KEY": "env:KEY"}}, "secrets.KEY stands in env:..., which is not there on AWS"),
+        ({"env": {"A": "1"}}, "env 'A' is no name of a variable on Lambda"),
+        ({"env": {"AWS_REGION": "x"}}, "env 'AWS_REGION' is no name"),
+        (
+            {"function": (FunctionSection(name="mail", handler="m:send", on_failure="queue:lost"),)},
+            "function.on_failure = 'queue:lost' of 'mail' is not deployed to AWS yet",
+        ),
+    ],
+)
+def test_settings_that_are_not_deployed_are_named_and_not_passed_over(change: dict[str, Any], says: str) -> None:
+    made = COMBINATIONS["Fargate behind a balancer"]
+    with pytest.raises(SettingsError) as refused:
+        template_of(replace(made, settings=replace(made.settings, **change)))
+    assert says in str(refused.value)
+
+
+def test_a_group_that_may_not_grow_lets_one_go_before_its_successor_comes() -> None:
+    made = COMBINATIONS["EC2 in a group"]
+    for least, most, kept in ((3, 3, "2"), (1, 1, "0"), (2, 8, "2"), (0, 4, "1")):
+        servers = replace(made.settings.servers, count_min=least, count_max=most)
+        template = json.loads(template_of(replace(made, settings=replace(made.settings, servers=servers))).to_json())
+        policy = template["Resources"]["Servers"]["UpdatePolicy"]["AutoScalingRollingUpdate"]
+        assert policy["MinInstancesInService"] == kept

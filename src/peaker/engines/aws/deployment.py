@@ -138,6 +138,7 @@ def problems_of(deployment: Deployment) -> Sequence[SettingsError]:
         *_name_problems(deployment),
         *_secret_problems(deployment),
         *_variable_problems(deployment),
+        *_destination_problems(deployment),
         *_job_problems(deployment),
     ]
 
@@ -269,4 +270,17 @@ def _variable_problems(deployment: Deployment) -> list[SettingsError]:
         )
         for name, where in sorted(own.items())
         if not VARIABLE.fullmatch(name) or name in LAMBDA_SETS
+    ]
+
+
+def _destination_problems(deployment: Deployment) -> list[SettingsError]:
+    return [
+        SettingsError(
+            f"function.{key} = {where!r} of {spec.name!r} is not deployed to AWS yet: "
+            "what is given up on goes to the function's dead letter queue.",
+            remedy=f"Take {key} out for this stage, or let the function itself pass on what it did.",
+        )
+        for spec in deployment.functions
+        for key, where in (("on_success", spec.on_success), ("on_failure", spec.on_failure))
+        if where
     ]

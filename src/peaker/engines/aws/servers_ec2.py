@@ -77,9 +77,8 @@ def add_ec2_servers(stack: Stack, network: Network, balanced: Balanced) -> AutoS
             ),
             UpdatePolicy=UpdatePolicy(
                 AutoScalingRollingUpdate=AutoScalingRollingUpdate(
-                    MinInstancesInService=str(max(1, settings.servers.count_min))
-                    if settings.servers.count_max > 1
-                    else "0",
+                    # Where there may be no more than there are, one has to go before its successor comes.
+                    MinInstancesInService=str(min(max(1, settings.servers.count_min), settings.servers.count_max - 1)),
                     MaxBatchSize="1",
                     PauseTime="PT10M",
                     WaitOnResourceSignals=True,
