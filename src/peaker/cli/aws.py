@@ -9,6 +9,7 @@ import click
 from peaker.app import find_settings
 from peaker.build import build_hash
 from peaker.cli import present
+from peaker.cli.aws_manifests import manifests
 from peaker.cli.options import settings_options
 from peaker.extras import require_extra
 
@@ -60,3 +61,6 @@ def policy(*, config: str | None, stage: str, whom: str, account: str) -> None:
     else:
         found = deployer_policy(deployment, template_of(deployment).to_dict(), account)
     present.out(json.dumps(found, indent=2))
+
+
+command.add_command(manifests)
