@@ -46,7 +46,8 @@ _SECRETS = """\
 Variables whose values stand elsewhere: `env:NAME` is a variable of the environment that `peaker run` was started in,
 `file:PATH` a file (a relative path starts beside the settings file; one line end at its end is left out). They are
 read when the app starts and again by `peaker reload`, are above `[env]`, and are never printed, logged or written to a
-file. One that is missing or empty stops the start. `arn:aws:...` is refused until Peaker deploys to AWS. See
+file. One that is missing or empty stops the start. On AWS they are `arn:aws:secretsmanager:...` or
+`arn:aws:ssm:...:parameter/...` ([secrets on AWS](../how-to/secrets.md)). See
 [environment variables](../how-to/environment-variables.md).
 
 ```toml
