@@ -153,3 +153,9 @@ def test_no_candidate_costs_less_than_the_clairvoyant_optimum() -> None:
     hybrids = [each for each in found.candidates if each.architecture is Architecture.HYBRID]
     assert all(each.usd_per_month > found.optimum_usd_per_month for each in hybrids)
     assert any("clairvoyant optimum" in reason for reason in found.reasons)
+
+
+def test_nor_where_the_log_is_shorter_than_a_server_takes_to_start() -> None:
+    found = plan(case(poisson(np.full(50, 200.0))))
+    assert found.optimum_usd_per_month > 0
+    assert min(each.usd_per_month for each in found.candidates) > found.optimum_usd_per_month

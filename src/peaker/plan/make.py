@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ MOMENTS = 1500
 """Stretches that a plan keeps of the traffic, for pictures."""
 
 CURVE_POINTS = 300
+
+DAY_S = 86_400
 
 
 def make_plan(
@@ -88,11 +91,16 @@ def _simulated_with(case: Case) -> SimulatedWith:
 
 
 def optimum_usd_per_month(case: Case, load: Load, found: Found) -> float:
-    """The line that no plan can beat: the clairvoyant optimum of the size that the hybrids chose; 0 without one."""
+    """The line that no plan can beat: the clairvoyant optimum of the size that the hybrids chose; 0 without one.
+
+    A plan's month is its traffic over and over, so traffic shorter than a day is repeated to one before it is decided:
+    else each of its few minutes would pay starts that the month pays once.
+    """
     size, price = found.size, found.price
     if size is None or price is None:
         return 0.0
     rates, tick_s = ticks(load.rates, load.step_s)
+    rates = np.tile(rates, max(1, math.ceil(DAY_S / (len(rates) * tick_s))))
     cost = ServerCost(
         server_usd=size.usd_per_hour,
         function_usd=size.requests_per_s * 3600 * price.usd,
