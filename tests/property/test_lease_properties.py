@@ -7,7 +7,16 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peaker.policy.lease import SHARE_DIVISOR, UNLIMITED_MICROUSD, Holding, Ledger, count_spend, share_out
+from peaker.policy.lease import (
+    RUN_MICROUSD,
+    SHARE_DIVISOR,
+    UNLIMITED_MICROUSD,
+    Holding,
+    Ledger,
+    count_spend,
+    is_used_up,
+    share_out,
+)
 
 LIMIT = 1_000_000
 
@@ -120,3 +129,16 @@ def test_without_a_limit_every_gate_may_spend_and_is_told_once() -> None:
     leases = share_out(Ledger(), fresh, None)
     assert leases == {0: UNLIMITED_MICROUSD}
     assert share_out(Ledger(), {0: Holding(lease_microusd=UNLIMITED_MICROUSD, spent_microusd=9)}, None) == {}
+
+
+@given(st.integers(1, 10**9), st.integers(1, 64), st.integers(0, 10**9))
+def test_a_day_counts_as_used_up_before_shares_are_too_small_for_a_run(limit: int, gates: int, spent: int) -> None:
+    ledger = Ledger(spent_microusd=spent)
+    fresh = {row: Holding(lease_microusd=0, spent_microusd=0) for row in range(gates)}
+    leases = share_out(ledger, fresh, limit)
+    if not is_used_up(ledger, gates, limit):
+        assert all(lease >= RUN_MICROUSD for lease in leases.values())
+        assert len(leases) == gates
+    if spent >= limit:
+        assert is_used_up(ledger, gates, limit)
+    assert not is_used_up(ledger, gates, None)
