@@ -4,10 +4,14 @@ One request is one look at a heap of finish times, some 50 ns with `peaker[plan]
 `policy.admission.next_step`, the same function that the gate asks. What is simplified, and which way it errs:
 
 - The workers' lines are one line, and all slots are within reach: a waiting request takes a slot anywhere at once,
-  where in the gate it would notice a sibling's at its next look, up to 0.1 s later. Errs to the good side, and under
-  overload only.
+  where in the gate it stands in its worker's line, newcomers overtake it at a sibling, and it spills when that one line
+  is long. With one worker, or where load stays off the edge or comes in bursts, the spilled share is within one point
+  and the 95th percentile within 5 % of the world's (`simulate/world.py`). With two workers at a steady 95 to 110 % of
+  what they carry it spills up to 2.5 points too few; with four at 130 % the 95th percentile is 10 % too high, and the
+  median 10 to 25 % too high wherever many wait.
 - The gate's estimates are known from the start (mean and tail of the service time, whether an instance idles) and do
-  not have to be learned. With a `cpu_share` they are learned from what happened, as a worker does.
+  not have to be learned: before a gate has seen a cold start, and takes it for Lambda's second, bursts in the first
+  seconds may have twice this 95th percentile. With a `cpu_share` they are learned from what happened.
 - There is one kind of request. Routes that differ are simulated apart, or as one distribution.
 - A request that starts an instance runs on that one, though another might return sooner (as on Lambda; the local host
   gives it the one that comes first).
