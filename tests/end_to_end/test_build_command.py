@@ -115,6 +115,12 @@ def test_wheels_are_those_of_the_platform_asked_for(project: Path) -> None:
     assert words == {"arm64": "WORD = 'hallo'\n", "x86_64": "WORD = 'hello'\n"}
 
 
+def test_a_project_that_names_no_packages_is_told_so(project: Path) -> None:
+    assert "no packages" not in build(project).stderr
+    (project / "requirements.txt").unlink()
+    assert "no packages are in it" in build(project).stderr
+
+
 def test_the_same_input_is_the_same_zip_whenever_and_by_whomever_it_is_built(project: Path) -> None:
     first = built(project)["package"]["sha256"]
     for path in project.rglob("*"):

@@ -66,6 +66,7 @@ def command(
         raise BuildError(f"the folder cannot be made: {error.strerror}.", where=str(built)) from error
     package = _zip(settings, built, arch or settings.functions.architecture, python, requirements)
     image = _image(root, built, python, requirements)
+    _note_if_nothing_is_installed(root, requirements)
     if as_json:
         present.data({"package": dataclasses.asdict(package), "image": [str(path) for path in image]})
     else:
@@ -76,6 +77,17 @@ def _zip(settings: Settings, built: Path, architecture: str, python: str, named:
     with present.work_bar("building") as progress:
         return build_package(
             settings, built, architecture=architecture, python=python, requirements=named, progress=progress
+        )
+
+
+def _note_if_nothing_is_installed(root: Path, named: Path | None) -> None:
+    """A forgotten file would show on Lambda alone, as an import that fails at each start."""
+    from peaker.engines.aws.contents import requirements_of
+
+    if not requirements_of(root, named).for_pip:
+        present.say(
+            "peaker: warning: no packages are in it: there is neither requirements.txt nor a list of dependencies in "
+            "pyproject.toml. What the app imports beside its own files is named there, or by --requirements."
         )
 
 
