@@ -5,7 +5,8 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,13 @@ def peaker(home: Path, *arguments: str, **environment: str) -> subprocess.Comple
     )
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def answer(done: subprocess.CompletedProcess[str]) -> Any:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -105,11 +113,34 @@ def test_more_instances_than_the_account_may_reserve_are_refused_before_anything
     assert server.client("s3", 71).list_buckets()["Buckets"] == []
 
 
+def test_a_stack_that_was_never_made_and_a_change_set_left_behind_are_cleared_away(
+    server: AwsServer, project: Path
+) -> None:
+    """1. A first attempt failed. 2. A deploy was interrupted before it was agreed to. 3. The command does it all."""
+    formation = server.client("cloudformation", 72)
+    name = "{{resolve:ssm:/nobody/wrote/this}}"
+    failing = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": name}}}}
+    formation.create_stack(StackName="hello", TemplateBody=json.dumps(failing))
+    wait_for(lambda: formation.describe_stacks(StackName="hello")["Stacks"][0]["StackStatus"] == "ROLLBACK_COMPLETE")
+    here = server.environment(72)
+    done = peaker(project, "deploy", "aws", "--yes", "--json", **here)
+    assert "hello is ROLLBACK_COMPLETE: it was never made" in done.stderr
+    assert answer(done)["status"] == "CREATE_COMPLETE"
+
+    failing["Resources"]["Queue"]["Properties"] = {"QueueName": "other"}
+    formation.create_change_set(
+        StackName="hello", ChangeSetName="peaker-left", ChangeSetType="UPDATE", TemplateBody=json.dumps(failing)
+    )
+    again = peaker(project, "deploy", "aws", "--yes", **here)
+    assert "dropped a change set that nobody executed: peaker-left" in again.stderr
+    assert "nothing to change" in again.stderr
+
+
 def test_nothing_is_done_without_somebody_to_ask(project: Path) -> None:
-    for command in (["deploy", "aws"], ["destroy", "aws"]):
-        done = peaker(project, *command, AWS_ACCESS_KEY_ID="", AWS_EC2_METADATA_DISABLED="true")
-        assert done.returncode == 2, done.stderr
-    assert "--yes does not ask" in peaker(project, "deploy", "aws").stderr
+    done = peaker(project, "deploy", "aws")
+    assert (done.returncode, "--yes does not ask" in done.stderr) == (2, True)
+    keyless = peaker(project, "destroy", "aws", AWS_EC2_METADATA_DISABLED="true")
+    assert (keyless.returncode, "Log in as for the AWS CLI" in keyless.stderr) == (2, True)
 
 
 def test_preview_and_template_need_neither_credentials_nor_network(project: Path) -> None:

@@ -141,6 +141,8 @@ class CloudFormationStack:
         self, *, template_url: str = "", body: str = "", parameters: dict[str, str], tags: dict[str, str], name: str
     ) -> tuple[Change, ...]:
         """Make a change set of this name and return what it would do; nothing where the stack is so already."""
+        # One of the same name that was removed before is no longer meant.
+        self._reference = self.name
         where = {"TemplateURL": template_url} if template_url else {"TemplateBody": body}
         self._call(
             "create_change_set",
