@@ -12,18 +12,13 @@ which may be older than the last rotation. What the app has kept of the old ones
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from peaker.asgi import ASGIApp, adapt_wsgi, is_asgi, load_callable
+from peaker.asgi import adapt_wsgi, is_asgi, load_callable
 from peaker.errors import AppImportError
-from peaker.functions.web import WebApp, warm_up_event
-from peaker.messages import JSONValue, RunNotes
-from peaker.wire.http_api import result_for
 
 if TYPE_CHECKING:
     Handler = Callable[[Any, Any], Any]
@@ -62,46 +57,11 @@ def make_handler(variables: Mapping[str, str], *, began_s: float) -> Handler:
     loaded = load_callable(web or target, directory)
     if target:
         return loaded
+    # asyncio is most of what a cold start would pay here, and a handler of events does not need it.
+    from peaker.web_on_lambda import WebHandler
+
     return WebHandler(
         loaded if is_asgi(loaded) else adapt_wsgi(loaded, 1),
         warm_up=variables.get("PEAKER_WARM_UP", ""),
         began_s=began_s,
     )
-
-
-class WebHandler:
-    """A web app as a handler. All its requests run in one event loop, which stands still in between, as Lambda does.
-
-    `init_ms` is how long it took from `began_s` to here, app included; raises AppStartError.
-    """
-
-    def __init__(self, application: ASGIApp, *, warm_up: str = "", began_s: float) -> None:
-        self._loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(self._loop)
-        self._web = self._loop.run_until_complete(_started(application, warm_up))
-        self._is_first = True
-        self.init_ms = (time.perf_counter() - began_s) * 1000
-
-    def __call__(self, event: JSONValue, context: object) -> JSONValue:
-        """The result of one event, in the format of the event.
-
-        Raises:
-            MalformedEvent: the event is not that of an HTTP request.
-            PayloadTooLarge: the response is longer than a result may be.
-            ResponseBroken: the app ended before its response was complete.
-        """
-        del context  # A request has all it needs in its event.
-        began_s = time.perf_counter()
-        response = self._loop.run_until_complete(self._web.respond(event))
-        duration_ms = (time.perf_counter() - began_s) * 1000
-        is_cold, self._is_first = self._is_first, False
-        notes = RunNotes(cold=is_cold, init_ms=self.init_ms if is_cold else 0.0, duration_ms=duration_ms)
-        return json.loads(result_for(event, response, notes))
-
-
-async def _started(application: ASGIApp, warm_up: str) -> WebApp:
-    web = WebApp(application)
-    await web.start()
-    if warm_up:
-        await web.answer(warm_up_event(warm_up))
-    return web
