@@ -6,6 +6,8 @@ import pytest
 
 from peaker.policy.estimate import (
     COLD_GUESS_S,
+    HOLD_WEIGHT,
+    RECENT_WEIGHT,
     ColdStarts,
     Times,
     attribute_cpu,
@@ -45,6 +47,35 @@ def test_a_batch_counts_like_its_samples_one_by_one() -> None:
     assert batch.recent_s == pytest.approx(one_by_one.recent_s)
     assert batch.samples == one_by_one.samples == 15
     assert with_samples(start, 0, 0.0, 0.0, 0.0) is start
+
+
+def test_the_first_samples_are_a_plain_mean() -> None:
+    times, _ = feed(Times(), [0.3, 0.1, 0.2])
+    assert times.recent_s == pytest.approx(0.2)
+
+
+def test_how_long_a_slot_is_held_is_known_closer_than_how_long_a_request_takes_of_late() -> None:
+    """From the first the wait for a slot is expected: with a fifth of error, requests wait for slots that come late."""
+    chance = random.Random(7)
+    errors: dict[float, float] = {}
+    for weight in (HOLD_WEIGHT, RECENT_WEIGHT):
+        times, square = Times(), 0.0
+        for number in range(6000):
+            sample = chance.expovariate(20)
+            times = with_samples(times, 1, sample, sample**2, number * 0.01, weight_of_one=weight)
+            square += (times.recent_s / 0.05 - 1) ** 2 if number >= 1000 else 0.0
+        errors[weight] = (square / 5000) ** 0.5
+    assert errors[HOLD_WEIGHT] < 0.13
+    assert errors[RECENT_WEIGHT] > 0.18
+
+
+@pytest.mark.parametrize("running", [1, 4, 16])
+def test_ages_of_exponential_requests_are_rarely_out_of_the_ordinary_by_chance(running: int) -> None:
+    chance = random.Random(running)
+    times, _ = feed(Times(), [chance.expovariate(20) for _ in range(3000)])
+    looks = [sum(chance.expovariate(20) for _ in range(running)) / running for _ in range(4000)]
+    found = sum(age_s > mean_age_max_s(times, running) for age_s in looks) / len(looks)
+    assert found < 0.04, "each finding holds spills back"
 
 
 def test_a_minute_of_tenfold_times_hardly_moves_the_baseline_and_its_end_is_seen_at_once() -> None:
