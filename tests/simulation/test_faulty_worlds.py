@@ -15,7 +15,7 @@ from peaker.simulate.case import FaultKind
 from peaker.simulate.world import run_world
 
 ALL = 10_000
-SAMPLE = 15
+SAMPLE = 12
 
 
 def seeds(default: range) -> range:

@@ -46,7 +46,7 @@ def test_the_same_seed_writes_the_same_journal_also_in_another_process_with_othe
     assert done.stdout.strip() == ran.digest
 
 
-@pytest.mark.parametrize("seed", [1, 7])
+@pytest.mark.parametrize("seed", [1])
 def test_every_request_has_one_end_and_the_journal_tells_each(seed: int) -> None:
     case = faulty_world(seed)
     ran = run_world(case, seed=seed)
@@ -58,20 +58,20 @@ def test_every_request_has_one_end_and_the_journal_tells_each(seed: int) -> None
 
 
 def test_waiting_on_servers_alone_is_that_of_erlang_c() -> None:
-    """M/M/8 at 0.85: the mean time in the system within 5 %, over 15,000 requests."""
+    """M/M/8 at 0.85: the mean time in the system within 5 %, over 10,000 requests."""
     rate = 0.85 * 8 / SERVICE_S
     waits = Rules(objective_s=100.0, queue_max=10_000, queue_wait_s_max=60.0, spill=False)
-    ran = run_world(dataclasses.replace(CASE, counts=(15_000,), step_s=15_000 / rate, rules=waits), seed=3)
+    ran = run_world(dataclasses.replace(CASE, counts=(10_000,), step_s=10_000 / rate, rules=waits), seed=3)
     mean_s = sum(one.latency_s for one in ran.requests) / len(ran.requests)
     assert mean_s == pytest.approx(SERVICE_S + mmc_wait_s(8, rate, SERVICE_S), rel=0.05)
     assert ran.outcome.ends[SERVER] == len(ran.requests)
 
 
 def test_spilling_where_nobody_waits_is_that_of_erlang_b() -> None:
-    """M/M/8/8: within one point, over 12,000 requests."""
+    """M/M/8/8: within one point, over 8,000 requests."""
     rate = 80
     at_once = Rules(objective_s=100.0, queue_wait_s_max=0.0)
-    ran = run_world(dataclasses.replace(CASE, counts=(12_000,), step_s=12_000 / rate, rules=at_once), seed=5)
+    ran = run_world(dataclasses.replace(CASE, counts=(8_000,), step_s=8_000 / rate, rules=at_once), seed=5)
     share = ran.outcome.ends[FUNCTION] / len(ran.requests)
     assert share == pytest.approx(erlang_b(8, rate * SERVICE_S), abs=0.01)
 
