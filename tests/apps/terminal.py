@@ -8,7 +8,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,10 +26,15 @@ END_S_MAX = 30.0
 class Terminal:
     """`python ARGUMENTS` with this terminal as its controlling one; ended with the `with` block."""
 
-    def __init__(self, directory: Path, arguments: Sequence[str]) -> None:
+    def __init__(self, directory: Path, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, *arguments], cwd=directory, stdin=slave, stdout=slave, stderr=slave
+            [sys.executable, "-c", LAUNCH, *arguments],
+            cwd=directory,
+            env={**os.environ, **(environment or {})},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
         )
         os.close(slave)
         self._is_open = True

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from aws_servers import AwsServer, ministack
+from terminal import Terminal
 
 SETTINGS = """
 [app]
@@ -134,6 +135,31 @@ def test_a_stack_that_was_never_made_and_a_change_set_left_behind_are_cleared_aw
     again = peaker(project, "deploy", "aws", "--yes", **here)
     assert "dropped a change set that nobody executed: peaker-left" in again.stderr
     assert "nothing to change" in again.stderr
+
+
+def test_a_person_is_asked_and_no_is_no(server: AwsServer, project: Path) -> None:
+    """1. No to the change. 2. Yes to it. 3. Another name does not destroy it."""
+    here = server.environment(73)
+    formation = server.client("cloudformation", 73)
+    deploy = ["-m", "peaker", "deploy", "aws"]
+    with Terminal(project, deploy, here) as terminal:
+        terminal.read_until("Do it? [y/N]")
+        terminal.type("n\n")
+        assert terminal.wait() == 130
+    assert [each["StackStatus"] for each in formation.describe_stacks()["Stacks"]] in ([], ["REVIEW_IN_PROGRESS"])
+    with Terminal(project, deploy, here) as terminal:
+        terminal.read_until("Do it? [y/N]")
+        terminal.type("y\n")
+        terminal.read_until("hello stands.")
+        assert terminal.wait() == 0
+    with Terminal(project, ["-m", "peaker", "destroy", "aws"], here) as terminal:
+        terminal.read_until("Stays, as it holds data: queue")
+        terminal.read_until("Type the stack's name to remove it")
+        terminal.type("shop\n")
+        terminal.read_until("nothing was removed")
+        assert terminal.wait() == 130
+    (stack,) = formation.describe_stacks()["Stacks"]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
 
 
 def test_nothing_is_done_without_somebody_to_ask(project: Path) -> None:
