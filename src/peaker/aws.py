@@ -64,4 +64,5 @@ def make_handler(variables: Mapping[str, str], *, began_s: float) -> Handler:
         loaded if is_asgi(loaded) else adapt_wsgi(loaded, 1),
         warm_up=variables.get("PEAKER_WARM_UP", ""),
         began_s=began_s,
+        metrics_of=variables.get("AWS_LAMBDA_FUNCTION_NAME", "") if variables.get("PEAKER_COLD_START_METRICS") else "",
     )

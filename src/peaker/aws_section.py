@@ -76,6 +76,9 @@ class AwsSection:
     provisioned: int = setting(
         0, "Instances of the web function held ready (provisioned concurrency).", between(0, 10_000)
     )
+    cold_start_metrics: bool = setting(
+        False, "The web function writes a line at each cold start, of which CloudWatch makes two metrics (paid for)."
+    )
     log_retention_days: int = setting(
         30, "How long CloudWatch keeps logs.", Check("1, 3, 5, 7, 14, 30, 60, 90, 180, 365", lambda v: v in _DAYS)
     )

@@ -98,6 +98,30 @@ def test_a_web_app_answers_a_gate_a_load_balancer_and_survives_its_own_errors(tm
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("asked_for", "lines"), [("1", 1), ("", 0)])
+def test_a_cold_start_is_one_line_of_metrics_where_it_is_asked_for(tmp_path: Path, asked_for: str, lines: int) -> None:
+    (tmp_path / "shop.py").write_text(WEB)
+    event = event_of(request())
+    code = f"from peaker.aws import handler\nfor _ in range(3): handler({event!r}, None)\n"
+    variables = {
+        "PEAKER_WEB": "shop:app",
+        "PEAKER_COLD_START_METRICS": asked_for,
+        "AWS_LAMBDA_FUNCTION_NAME": "shop-web",
+        "LAMBDA_TASK_ROOT": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, env=os.environ | variables, timeout=60
+    )
+    said = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert len(said) == lines
+    for line in said:
+        (declared,) = line["_aws"]["CloudWatchMetrics"]
+        named = {each["Name"] for each in declared["Metrics"]} | set(declared["Dimensions"][0])
+        assert named <= line.keys()
+        assert (line["FunctionName"], line["ColdStarts"]) == ("shop-web", 1)
+        assert line["InitDuration"] > 0
+
+
 def test_a_handler_is_called_as_it_stands(tmp_path: Path) -> None:
     async def scenario() -> None:
         (tmp_path / "jobs.py").write_text(HANDLER)

@@ -106,6 +106,8 @@ def variables_of(stack: Stack, spec: FunctionSpec) -> dict[str, Any]:
     found |= {"PEAKER_WEB": spec.target} if spec.web else {"PEAKER_HANDLER": spec.target}
     if spec.warm_up:
         found["PEAKER_WARM_UP"] = spec.warm_up
+    if spec.web and settings.aws.cold_start_metrics:
+        found["PEAKER_COLD_START_METRICS"] = "1"
     if settings.secrets:
         found["PEAKER_SECRETS"] = json.dumps(settings.secrets, sort_keys=True)
     return found
