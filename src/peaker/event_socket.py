@@ -171,7 +171,7 @@ class EventClient:
                     raise QueueUnavailable(
                         f"the events process does not answer ({str(error) or type(error).__name__}).",
                         where=str(self._path),
-                        remedy="It is started again by itself; the event was not accepted and may be sent again.",
+                        remedy="`peaker run` starts it again by itself, if that runs; then send the event again.",
                     ) from error
             except FrameError as error:
                 raise MalformedEvent(f"the event cannot be sent: {error}.") from error
