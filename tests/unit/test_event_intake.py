@@ -136,9 +136,9 @@ def test_while_nobody_listens_a_put_waits_and_is_kept_by_whoever_comes() -> None
     at_place(test)
 
 
-def test_when_nobody_comes_in_time_the_event_was_not_accepted() -> None:
+def test_when_nobody_comes_in_time_the_sender_is_told_to_send_again() -> None:
     async def test(_: Place, client: EventClient) -> None:
-        with pytest.raises(QueueUnavailable, match="the event was not accepted and may be sent again"):
+        with pytest.raises(QueueUnavailable, match="then send the event again"):
             await client.put(EVENT)
 
     at_place(test, wait_s=0.2)
