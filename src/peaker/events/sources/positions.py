@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,11 +33,15 @@ class Seen:
 class Positions:
     """One open file, for one source; each has it open for itself. Every change is on the disk when a call returns.
 
-    Raises StateError where the file cannot be read or written.
+    Calls may come from any thread. One whose caller has been cancelled runs on in its thread, so each call, and `close`,
+    waits for the one before: SQLite crashes the process where a connection is closed while it is used.
+
+    Raises StateError where the file cannot be read or written, or is closed.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._one_at_a_time = threading.Lock()
         try:
             self._file = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
             path.chmod(0o600)
@@ -63,7 +68,7 @@ class Positions:
     def see(self, name: str, there: Mapping[str, Seen], gone: Iterable[str]) -> None:
         """Keep what is there anew or otherwise, and forget what is gone, in one step."""
         try:
-            with self._file:
+            with self._one_at_a_time, self._file:
                 self._file.execute("begin")
                 self._file.executemany(
                     "insert into seen values (?, ?, ?, ?) on conflict do update "
@@ -76,11 +81,13 @@ class Positions:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        with self._one_at_a_time:
+            self._file.close()
 
     def _ask(self, statement: str, values: tuple[str, ...]) -> list[tuple[Any, ...]]:
         try:
-            return self._file.execute(statement, values).fetchall()
+            with self._one_at_a_time:
+                return self._file.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
