@@ -33,8 +33,8 @@ class Seen:
 class Positions:
     """One open file, for one source; each has it open for itself. Every change is on the disk when a call returns.
 
-    Calls may come from any thread. One whose caller has been cancelled runs on in its thread, so each call, and `close`,
-    waits for the one before: SQLite crashes the process where a connection is closed while it is used.
+    Calls may come from any thread, and one whose caller has been cancelled runs on in its thread. So each, and `close`
+    too, waits for the one before: SQLite crashes the process where a connection is closed while it is used.
 
     Raises StateError where the file cannot be read or written, or is closed.
     """
