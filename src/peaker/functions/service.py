@@ -51,9 +51,7 @@ class InvokeService:
         self._event_runs = EventRuns(self.invocations.run, clock)
         self._streamed = StreamedCalls(self.invocations, clock)
         self._chance = chance or random.Random()  # noqa: S311 - it names calls and traces
-        self._preparation = Preparation(
-            pools, published or Published(), clock=clock, chance=self._chance, jobs=jobs
-        )
+        self._preparation = Preparation(pools, published or Published(), clock=clock, chance=self._chance, jobs=jobs)
 
     async def answer(
         self,
