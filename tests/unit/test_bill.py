@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from peaker.aws_section import AwsSection
 from peaker.meter.bill import Bill, Ran, Used, bill
 from peaker.meter.function_usage import Architecture
 from peaker.meter.price import prices_of
-from peaker.aws_section import AwsSection
 from peaker.settings import ServersSection, Settings
 
 PRICES = prices_of(Settings())
