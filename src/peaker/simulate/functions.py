@@ -243,6 +243,7 @@ class WorldFunctions:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             caller.leave()
+            task.add_done_callback(_heard)  # Who asked is dead: how it ends is nobody's matter.
             raise
 
     async def _run(self, invocation: Invocation, caller: _Caller) -> Reply:
@@ -305,3 +306,8 @@ class WorldFunctions:
     def _new_pool(self) -> Pool:
         starts = Starts(in_flight_max=STARTS_AT_ONCE_MAX)
         return Pool(self._spec, self, starts=starts, clock=self._loop, model=self._model, learned=self._learned())
+
+
+def _heard(task: asyncio.Task[Reply]) -> None:
+    if not task.cancelled():
+        task.exception()
