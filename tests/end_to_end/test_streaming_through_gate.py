@@ -251,7 +251,7 @@ def test_what_a_stream_is_billed_is_its_whole_length(on_functions: Running, tmp_
     since = usage() - before
     assert since.counters["spill_billed_ms"] >= 300
     # As exactly as its bucket says, and with the lag of the gate's loop, which the client does not see.
-    assert since.percentile_s(1.0, [Ran.FUNCTION]) < 1.1 * first_s + 0.05 < 0.3
+    assert since.percentile_s(1.0, [Ran.FUNCTION]) < 1.1 * first_s + 0.05
 
 
 def resident_bytes(pid: int) -> int:
